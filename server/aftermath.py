@@ -1,0 +1,69 @@
+"""What memory has to learn after a commit, and whom it wakes: the index, the terms, the roster, FTP accounts, watchers.
+
+Called by whoever wrote, after the write. All of it could be rebuilt from the store by a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from ..common.states import JobState
+from .board import Board
+from .dispatcher import Dispatcher
+from .ledger import Ended
+from .roster import Roster
+from .terms import Terms
+
+
+class Accounts(Protocol):
+    """The FTP thread's part in it."""
+
+    def revoke(self, user: str) -> object: ...
+
+
+class Aftermath:
+    def __init__(self, dispatcher: Dispatcher, terms: Terms, roster: Roster, board: Board, accounts: Accounts) -> None:
+        self._dispatcher = dispatcher
+        self._terms = terms
+        self._roster = roster
+        self._board = board
+        self._accounts = accounts
+        self.wake_task_thread: Callable[[], None] = lambda: None
+        self.forget_files: Callable[[str], None] = lambda lease: None
+        """Drop what a lease uploaded and nobody will ask for."""
+
+    def changed(self, task: str) -> None:
+        """Something that a watcher would like to see."""
+        self._board.changed(task)
+
+    def ended(self, node: str, lease: str, end: Ended) -> None:
+        """An attempt is over, whatever its end."""
+        self._release(node, [lease])
+        if end.job_state is JobState.QUEUED:
+            self._dispatcher.again(end.task, end.job, node)
+        if end.task_over:
+            self.task_over(end.task, [])
+        if end.stage_over:
+            self.wake_task_thread()
+        self._board.changed(end.task)
+
+    def task_over(self, task: str, leases: Iterable[str]) -> None:
+        """A task was cancelled or has failed: its other leases are called off."""
+        self._dispatcher.close(task)
+        terms = self._terms.of_task(task)
+        called_off = {*leases, *(term.lease for term in terms)}
+        self._terms.cancel(called_off)
+        for term in terms:
+            self._roster.free(term.node, [term.lease])
+        for lease in called_off:
+            self._accounts.revoke(lease)
+            self.forget_files(lease)
+        self._board.changed(task)
+        self.wake_task_thread()
+
+    def _release(self, node: str, leases: list[str]) -> None:
+        self._terms.end(leases)
+        self._roster.free(node, leases)
+        for lease in leases:
+            self._accounts.revoke(lease)

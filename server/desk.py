@@ -1,0 +1,456 @@
+"""The farm's verbs, each with its Caller, and the only judge of who may. Every front knocks here and nowhere else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from ..common.clock import Clock
+from ..common.errors import ClusterRayError, Conflict, DeskError, HandDied, KindError, NoSuchTask, NotAllowed, PacksMissing
+from ..common.manifest import is_digest, read_manifest
+from ..common.model import Account, Asset, Caller, JobView, Needs, NodeInfo, NodeView, PackRef, Role, TaskSpec, TaskView, new_id
+from ..common.security import new_token
+from ..common.states import LIVE_TASK, TaskState
+from . import ledger
+from .aftermath import Aftermath
+from .calls import Look
+from .dispatcher import Dispatcher
+from .hands import Hands
+from .keeper import Keeper
+from .logbook import Logbook
+from .roster import Roster
+from .store import Row, Store, Tx
+from .task_thread import TaskThread
+from .terms import Terms
+from .turns import Queued, place_of
+from .views import assets, job_view, task_view
+
+log = logging.getLogger(__name__)
+PRIORITIES = 1000
+PAGE = 200
+
+
+class Door(Protocol):
+    """The FTP thread's part in it."""
+
+    port: int
+
+    def grant(
+        self,
+        user: str,
+        password: str,
+        *,
+        read: Mapping[str, Path],
+        write: Path | None,
+        write_names: Literal["packs", "out"],
+        cap: int = 0,
+        write_allowed: Collection[str] | None = None,
+    ) -> None: ...
+    def revoke(self, user: str) -> object: ...
+
+
+class Desk:
+    def __init__(
+        self,
+        store: Store,
+        keeper: Keeper,
+        hands: Hands,
+        door: Door,
+        roster: Roster,
+        terms: Terms,
+        dispatcher: Dispatcher,
+        task_thread: TaskThread,
+        logbook: Logbook,
+        aftermath: Aftermath,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._hands = hands
+        self._door = door
+        self._roster = roster
+        self._terms = terms
+        self._dispatcher = dispatcher
+        self._task_thread = task_thread
+        self._logbook = logbook
+        self._aftermath = aftermath
+        self._clock = clock
+        self._sessions: dict[str, tuple[str, dict[str, int]]] = {}
+        """Upload session -> its FTP password and what it may send."""
+        self._readers: dict[str, float] = {}
+        """FTP users that fetch assets -> when their account ends."""
+        self._lock = threading.RLock()
+        self.packs_lock = threading.Lock()
+        """Held while packs are checked and put to use, and while others are evicted."""
+
+    # --- files in
+
+    def have(self, caller: Caller, session: str, packs: Sequence[PackRef]) -> tuple[str, tuple[str, ...], Account]:
+        """Open an upload session or go on with it: its id, the digests that are missing, the account to send them with."""
+        for pack in packs:
+            _check_digest(pack)
+        with self.packs_lock:
+
+            def change(tx: Tx) -> tuple[str, list[PackRef]]:
+                known = tx.one("session", id=session) if session else None
+                if known is not None and known["owner"] != caller.token:
+                    raise NotAllowed("This upload session belongs to somebody else.")
+                ident = session if known is not None else new_id()
+                if known is None:
+                    tx.run("add_session", id=ident, owner=caller.token)
+                tx.run("touch_session", id=ident)
+                lacking = []
+                for pack in packs:
+                    tx.run("pin", session=ident, digest=pack.digest, size=pack.size)
+                    if tx.one("owns_pack", owner=caller.token, digest=pack.digest) is None or not self._keeper.has(pack.digest):
+                        lacking.append(pack)
+                self._keeper.room_for(sum(pack.size for pack in lacking))
+                return ident, lacking
+
+            ident, lacking = self._store.write(change)
+        with self._lock:
+            password, allowed = self._sessions.setdefault(ident, (new_token(), {}))
+            allowed.update({pack.digest: pack.size for pack in lacking})
+            folder = self._keeper.upload_folder(ident)
+            cap = 2 * sum(allowed.values()) + (1 << 20)
+            self._door.grant(ident, password, read={}, write=folder, write_names="packs", cap=cap, write_allowed=frozenset(allowed))
+        return ident, tuple(pack.digest for pack in lacking), Account(user=ident, password=password, port=self._door.port)
+
+    def stored(self, caller: Caller, session: str, packs: Sequence[PackRef]) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Sent packs get their names: which have them now, and why others must be sent again."""
+        self._own_session(caller, session)
+        kept, again = [], {}
+        for pack in packs:
+            with self._store.read() as tx:
+                pinned = tx.one("pinned", session=session, digest=pack.digest)
+            if pinned is None or pinned["size"] != pack.size:
+                again[pack.digest] = "This session was not opened for it."
+                continue
+            why = self._keeper.take_upload(session, pack)
+            if why is None:
+                kept.append(pack.digest)
+            else:
+                again[pack.digest] = why
+
+        def change(tx: Tx) -> None:
+            for digest in kept:
+                tx.run("own_pack", owner=caller.token, digest=digest)
+            tx.run("touch_session", id=session)
+
+        self._store.write(change)
+        return tuple(kept), again
+
+    def submit(self, caller: Caller, task: str, spec: TaskSpec, bundle: PackRef, session: str) -> TaskView:
+        """Take a task in. The same again gets the same answer; the answer comes after the commit."""
+        _check_spec(task, spec)
+        _check_digest(bundle)
+        with self._store.read() as tx:
+            row = tx.one("task", id=task)
+        if row is not None:
+            return self._submitted_before(caller, row, spec, bundle)
+        try:
+            look = self._hands.look(Look(spec=spec))
+        except HandDied as error:
+            raise DeskError(f"The server could not look at the task: {error} Submit it again.") from error
+        except KindError as error:
+            raise DeskError(str(error)) from error
+        with self.packs_lock:
+            packs = self._packs_of(caller, bundle)
+            missing = [pack.digest for pack in packs if not self._keeper.has(pack.digest)]
+
+            def change(tx: Tx) -> Row | None:
+                gone = missing + [p.digest for p in packs if tx.one("owns_pack", owner=caller.token, digest=p.digest) is None]
+                if gone:
+                    raise PacksMissing(tuple(dict.fromkeys(gone)))
+                known = tx.one("task", id=task)
+                if known is None:
+                    ledger.add_task(tx, task, caller.token, spec, look.needs, look.allow, bundle, packs)
+                    if session:
+                        tx.run("end_session", id=session)
+                return known
+
+            raced = self._store.write(change)
+        if session:
+            self.end_session(session)
+        if raced is not None:
+            return self._submitted_before(caller, raced, spec, bundle)
+        log.info("task %s (%s, %s) submitted by %s", task, spec.name, spec.kind, caller.token)
+        self._task_thread.wake()
+        return self.view(caller, task)
+
+    def end_session(self, session: str) -> None:
+        """Its account and what was left half sent go."""
+        with self._lock:
+            self._sessions.pop(session, None)
+        self._door.revoke(session)
+        self._keeper.drop_session(session)
+
+    # --- looking
+
+    def view(self, caller: Caller, task: str) -> TaskView:
+        with self._store.read() as tx:
+            row = self._find(tx, caller, task)
+            return self._view(tx, row, self._order_if([row]))
+
+    def tasks(self, caller: Caller, after: str, limit: int, live: bool) -> tuple[tuple[TaskView, ...], bool]:
+        limit = max(1, min(limit, PAGE))
+        with self._store.read() as tx:
+            before = self._find(tx, caller, after)["seq"] if after else 1 << 62
+            rows = tx.all("task_page", before=before, owner=_scope(caller), live=live, limit=limit + 1)
+            order = self._order_if(rows)
+            return tuple(self._view(tx, row, order) for row in rows[:limit]), len(rows) > limit
+
+    def show(self, caller: Caller, task: str, after: int, limit: int) -> tuple[TaskView, tuple[JobView, ...], bool]:
+        limit = max(1, min(limit, PAGE))
+        with self._store.read() as tx:
+            row = self._find(tx, caller, task)
+            jobs = tx.all("job_page", task=row["id"], run=row["run"], after=max(0, after), limit=limit + 1)
+            view = self._view(tx, row, self._order_if([row]))
+            return view, tuple(job_view(tx, job, self._terms) for job in jobs[:limit]), len(jobs) > limit
+
+    def news(self, caller: Caller, tasks: Sequence[str]) -> tuple[tuple[TaskView, ...], tuple[str, ...], int]:
+        """Views of these tasks, ids that are gone, and the last event of any of them."""
+        views, gone, last = [], [], 0
+        with self._store.read() as tx:
+            for task in tasks[:PAGE]:
+                try:
+                    row = self._find(tx, caller, task)
+                except NoSuchTask:
+                    gone.append(task)
+                    continue
+                views.append(self._view(tx, row, self._order_if([row])))
+                event = tx.one("last_event_of_task", task=row["id"])
+                last = max(last, event["id"] if event else 0)
+        return tuple(views), tuple(gone), last
+
+    def log(self, caller: Caller, task: str, job: str, after: int, limit: int) -> tuple[tuple[str, ...], int, bool]:
+        with self._store.read() as tx:
+            row = self._find(tx, caller, task)
+            wanted = tx.one("job_named", task=row["id"], run=row["run"], job=job) if job else None
+            if job and wanted is None:
+                raise NoSuchTask(f"Task {row['name']} has no job {job}; `clusterray show {row['id'][:8]}` lists them.")
+            attempts = [a for a in tx.all("attempts_of_run", task=row["id"], run=row["run"]) if wanted is None or a["job"] == wanted["id"]]
+            names = {n["id"]: n["name"] for n in tx.all("nodes")}
+        leases = [
+            (
+                self._logbook.name(a["position"], a["number"], a["lease"]),
+                f"job {a['name']}, attempt {a['number']} on {names.get(a['node'], a['node'])}: {a['state']}",
+            )
+            for a in attempts
+        ]
+        return self._logbook.lines(row["id"], leases, max(0, after), max(1, min(limit, 1000)))
+
+    def fetch(self, caller: Caller, task: str) -> tuple[TaskView, tuple[Asset, ...], Account]:
+        """A finished task's assets, and an account that may read them for an hour."""
+        with self._store.read() as tx:
+            row = self._find(tx, caller, task)
+            if TaskState(row["state"]) is not TaskState.COMPLETED:
+                raise Conflict(
+                    f"Task {row['name']} is {row['state']}: there is nothing to fetch" + (f" ({row['error']})." if row["error"] else ".")
+                )
+            found = assets(tx, row["id"], row["run"])
+        read = {asset.digest: self._keeper.path(asset.digest) for asset in found}
+        user, password = new_id(), new_token()
+        self._door.grant(user, password, read=read, write=None, write_names="out")
+        with self._lock:
+            self._readers[user] = self._clock.monotonic() + 3600.0
+        self._store.write(lambda tx: tx.run("task_fetched", id=row["id"]))
+        return self.view(caller, row["id"]), found, Account(user=user, password=password, port=self._door.port)
+
+    # --- changing
+
+    def cancel(self, caller: Caller, task: str) -> TaskView:
+        ident = self._ident(caller, task)
+
+        def change(tx: Tx) -> list[str]:
+            if TaskState(ledger.need_task(tx, ident)["state"]) not in LIVE_TASK:
+                return []
+            return ledger.end_task(tx, ident, TaskState.CANCELED)
+
+        self._aftermath.task_over(ident, self._store.write(change))
+        return self.view(caller, ident)
+
+    def restart(self, caller: Caller, task: str) -> TaskView:
+        ident = self._ident(caller, task)
+        self._store.write(lambda tx: ledger.restart_task(tx, ident))
+        self._aftermath.changed(ident)
+        self._task_thread.wake()
+        return self.view(caller, ident)
+
+    def remove(self, caller: Caller, task: str) -> None:
+        ident = self._ident(caller, task)
+        self._store.write(lambda tx: ledger.remove_task(tx, ident))
+        self._logbook.remove(ident)
+        self._aftermath.changed(ident)
+
+    def priority(self, caller: Caller, task: str, value: int) -> TaskView:
+        if abs(value) > PRIORITIES:
+            raise DeskError(f"A priority is between -{PRIORITIES} and {PRIORITIES}, not {value}.")
+        ident = self._ident(caller, task)
+        self._store.write(lambda tx: tx.run("task_priority", id=ident, priority=value))
+        self._dispatcher.reprioritise(ident, value)
+        self._aftermath.changed(ident)
+        self._task_thread.wake()
+        return self.view(caller, ident)
+
+    # --- nodes
+
+    def nodes(self, caller: Caller) -> tuple[NodeView, ...]:
+        views = []
+        with self._store.read() as tx:
+            rows = tx.all("nodes")
+        for row in rows:
+            here = self._roster.get(row["id"])
+            info = here.info if here else msgspec.json.decode(row["info"], type=NodeInfo)
+            online = here is not None and here.online
+            views.append(
+                NodeView(
+                    id=row["id"],
+                    name=row["name"],
+                    online=online,
+                    locked=bool(row["locked"]),
+                    draining=bool(row["draining"]),
+                    slots=info.slots,
+                    busy=len({(t.incarnation, t.slot) for t in self._terms.of_node(row["id"])}),
+                    cores=info.cores,
+                    memory=info.memory,
+                    disk=info.disk,
+                    programs=info.programs,
+                    allow=info.allow,
+                    tags=info.tags,
+                    confined=info.confined,
+                    version=info.version,
+                    seen=self._clock.now() if online else row["seen"],
+                    note="" if info.programs else "no renderer",
+                )
+            )
+        return tuple(views)
+
+    def change_node(self, caller: Caller, node: str, verb: str) -> None:
+        """lock, unlock, drain, undrain, remove; for admins."""
+        if caller.role is not Role.ADMIN:
+            raise NotAllowed("Only an admin may do this to nodes: log in with an admin code (clusterray join-code --role admin).")
+        with self._store.read() as tx:
+            rows = [r for r in tx.all("nodes") if r["id"].startswith(node) or r["name"] == node]
+        if len(rows) != 1:
+            raise NoSuchTask(
+                f"There is no node {node}." if not rows else f"{len(rows)} nodes are called {node}: give the beginning of its id."
+            )
+        ident = rows[0]["id"]
+        changes: dict[str, Callable[[Tx], int]] = {
+            "lock": lambda tx: tx.run("node_locked", id=ident, locked=1),
+            "unlock": lambda tx: tx.run("node_locked", id=ident, locked=0),
+            "drain": lambda tx: tx.run("node_draining", id=ident, draining=1),
+            "undrain": lambda tx: tx.run("node_draining", id=ident, draining=0),
+            "remove": lambda tx: tx.run("remove_node", id=ident),
+        }
+        if verb not in changes:
+            raise DeskError(f"A node can be told {', '.join(changes)}, not {verb}.")
+        here = self._roster.get(ident)
+        if verb == "remove" and here is not None and here.online:
+            raise Conflict(f"Node {rows[0]['name']} is connected: stop it first, then remove it.")
+
+        def change(tx: Tx) -> None:
+            changes[verb](tx)
+            tx.run("event", at=tx.now, subject="node", task="", job="", lease="", node=ident, old="", new=verb, cause=caller.token)
+
+        self._store.write(change)
+        if verb == "remove":
+            self._roster.forget(ident)
+        else:
+            locked, draining = {"lock": (True, None), "unlock": (False, None), "drain": (None, True), "undrain": (None, False)}[verb]
+            self._roster.set(ident, locked=locked, draining=draining)
+        self._dispatcher.wake_all()
+        self._task_thread.wake()
+
+    def counts(self) -> dict[str, int]:
+        """Tasks by state."""
+        with self._store.read() as tx:
+            return {row["state"]: row["n"] for row in tx.all("task_counts")}
+
+    def expire(self) -> None:
+        """End the accounts of fetches that have had their hour."""
+        with self._lock:
+            over = [user for user, ends in self._readers.items() if ends <= self._clock.monotonic()]
+            for user in over:
+                del self._readers[user]
+        for user in over:
+            self._door.revoke(user)
+
+    # --- inside
+
+    def _find(self, tx: Tx, caller: Caller, task: str) -> Row:
+        """The task with this id, or with the one id of the caller's that begins so."""
+        rows = tx.all("tasks_like", start=task.lower(), owner=_scope(caller)) if task else []
+        if not rows:
+            raise NoSuchTask(f"You have no task {task}; `clusterray tasks` lists yours.")
+        if len(rows) > 1 and rows[0]["id"] != task.lower():
+            raise NoSuchTask(f"Several tasks begin with {task}; give more of the id.")
+        return rows[0]
+
+    def _ident(self, caller: Caller, task: str) -> str:
+        with self._store.read() as tx:
+            ident: str = self._find(tx, caller, task)["id"]
+            return ident
+
+    def _own_session(self, caller: Caller, session: str) -> None:
+        with self._store.read() as tx:
+            row = tx.one("session", id=session)
+        if row is None or row["owner"] != caller.token:
+            raise Conflict("This upload session is over; ask again which packs are missing.")
+
+    def _packs_of(self, caller: Caller, bundle: PackRef) -> tuple[PackRef, ...]:
+        """All packs that a bundle names, itself included; what the caller has not sent is missing."""
+        with self._store.read() as tx:
+            sent = tx.one("owns_pack", owner=caller.token, digest=bundle.digest)
+        if sent is None or not self._keeper.has(bundle.digest):
+            raise PacksMissing((bundle.digest,))
+        try:
+            manifest = read_manifest(self._keeper.plain(bundle.digest).read_bytes())
+        except (ClusterRayError, OSError) as error:
+            raise DeskError(f"The manifest of the bundle cannot be read: {error}") from error
+        for pack in manifest.packs:
+            _check_digest(pack)
+        return (bundle, *manifest.packs)
+
+    def _submitted_before(self, caller: Caller, row: Row, spec: TaskSpec, bundle: PackRef) -> TaskView:
+        if row["owner"] != caller.token or row["bundle"] != bundle.digest or msgspec.json.decode(row["spec"], type=TaskSpec) != spec:
+            raise Conflict(f"The id {row['id']} was used for another task; submit again under a new one.")
+        return self.view(caller, row["id"])
+
+    def _order_if(self, rows: Sequence[Row]) -> list[Queued]:
+        return self._task_thread.order() if any(row["state"] == TaskState.QUEUED for row in rows) else []
+
+    def _view(self, tx: Tx, row: Row, order: Sequence[Queued]) -> TaskView:
+        why: tuple[str, ...] = ()
+        if row["state"] in (TaskState.QUEUED, TaskState.RUNNING):
+            note = self._roster.why_none(msgspec.json.decode(row["needs"], type=Needs), row["allow"])
+            why = (note,) if note else ()
+        return task_view(tx, row, self._terms, place_of(row["id"], order), why)
+
+
+def _scope(caller: Caller) -> str:
+    """Whose tasks a caller sees: an admin everybody's."""
+    return "" if caller.role is Role.ADMIN else caller.token
+
+
+def _check_digest(pack: PackRef) -> None:
+    if not is_digest(pack.digest) or pack.size < 0:
+        raise DeskError(f"{pack.digest[:70]!r} is no pack's name (64 hex digits).")
+
+
+def _check_spec(task: str, spec: TaskSpec) -> None:
+    parts = task.split("-")
+    if [len(part) for part in parts] != [8, 4, 4, 4, 12] or set("".join(parts)) - set("0123456789abcdef"):
+        raise DeskError(f"{task[:50]!r} is no task id: it must be a UUID in lower case.")
+    if not spec.name or len(spec.name) > 200 or "/" in spec.name or spec.name in (".", "..") or any(ord(c) < 32 for c in spec.name):
+        raise DeskError(f"{spec.name[:60]!r} cannot be a task's name: it becomes a file name.")
+    if abs(spec.priority) > PRIORITIES:
+        raise DeskError(f"A priority is between -{PRIORITIES} and {PRIORITIES}, not {spec.priority}.")
+    if not 1 <= spec.limits.attempts <= 100 or not 1 <= spec.limits.timeout <= 30 * 86400:
+        raise DeskError("limits.attempts must be 1 to 100, and limits.timeout 1 s to 30 days.")

@@ -1,0 +1,187 @@
+"""Which job for which slot: an ordered index in memory, rebuilt at start.
+
+Tasks stand in the order in which the task thread claimed them, higher priorities first; a slot gets the first job of the
+first task that it can serve. A job that ended badly on a node goes to another one first. The index is a cache: the lease
+itself is a transaction, which refuses what the store knows better. Doorbells ring as many parked slots as there are jobs.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..common.model import Needs
+from .roster import Presence, Roster, program_matches
+
+SHORT = 0.2
+"""Jobs that take less than this many seconds are leased in batches."""
+BATCH = 64
+
+
+class Bell(Protocol):
+    """What a parked node thread sleeps on."""
+
+    def ring(self) -> None: ...
+
+
+@dataclass
+class Waiting:
+    """The unleased jobs of one task in work."""
+
+    task: str
+    run: int
+    priority: int
+    order: int
+    needs: Needs
+    allow: str
+    program: str
+    slots: int
+    jobs: dict[str, set[str]] = field(default_factory=dict)
+    """Job -> nodes that tried it, in split order."""
+    measured: list[float] = field(default_factory=list)
+
+    @property
+    def batch(self) -> int:
+        """How many jobs a slot may lease at once."""
+        if len(self.measured) < 2 or sum(self.measured) / len(self.measured) >= SHORT:
+            return 1
+        return max(1, min(BATCH, math.ceil(len(self.jobs) / (2 * max(1, self.slots)))))
+
+
+class Dispatcher:
+    """Thread-safe."""
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+        self._lock = threading.Lock()
+        self._waiting: dict[str, Waiting] = {}
+        self._order = 0
+        self._parked: dict[Bell, str] = {}
+        self._tried: dict[str, set[str]] = {}
+        self.on_hungry: Callable[[], None] = lambda: None
+        """Called, without the lock, when a slot finds nothing: the task thread may split ahead."""
+
+    def open(self, task: str, run: int, *, priority: int, needs: Needs, allow: str, program: str, slots: int) -> None:
+        """A task comes into work, behind those of its priority that are there already."""
+        with self._lock:
+            self._order += 1
+            self._waiting[task] = Waiting(task, run, priority, self._order, needs, allow, program, slots)
+
+    def close(self, task: str) -> None:
+        """Nothing more of this task is leased."""
+        with self._lock:
+            self._waiting.pop(task, None)
+
+    def add(self, task: str, jobs: Iterable[tuple[str, Iterable[str]]]) -> None:
+        """Jobs to lease, with the nodes that tried each."""
+        with self._lock:
+            waiting = self._waiting.get(task)
+            if waiting is None:
+                return
+            count = 0
+            for job, tried in jobs:
+                waiting.jobs[job] = set(tried)
+                count += 1
+            bells = [bell for bell, node in self._parked.items() if self._serves(waiting, node)][:count]
+            for bell in bells:
+                del self._parked[bell]
+        for bell in bells:
+            bell.ring()
+
+    def again(self, task: str, job: str, node: str) -> None:
+        """A job comes back; its order in the task is kept by going first."""
+        with self._lock:
+            waiting = self._waiting.get(task)
+            if waiting is None:
+                return
+            tried = waiting.jobs.pop(job, set()) | self._tried.pop(job, set()) | {node}
+            waiting.jobs = {job: tried, **waiting.jobs}
+            bells = [bell for bell, parked in self._parked.items() if self._serves(waiting, parked)][:1]
+            for bell in bells:
+                del self._parked[bell]
+        for bell in bells:
+            bell.ring()
+
+    def take(self, node: str, bell: Bell | None = None) -> list[str]:
+        """Jobs for an idle slot of this node, taken out of the index; empty: the bell is parked and rings when there may be some."""
+        with self._lock:
+            for waiting in self._in_order():
+                if not waiting.jobs or not self._serves(waiting, node) or not self._roster.fits_now(node, waiting.needs, waiting.allow):
+                    continue
+                elsewhere = self._others(waiting, node)
+                most = waiting.batch
+                taken = []
+                for job, tried in waiting.jobs.items():
+                    if node in tried and elsewhere - tried:
+                        continue
+                    taken.append(job)
+                    if len(taken) >= most:
+                        break
+                for job in taken:
+                    self._tried[job] = waiting.jobs.pop(job)
+                if taken:
+                    return taken
+            if bell is not None:
+                self._parked[bell] = node
+        self.on_hungry()
+        return []
+
+    def unpark(self, bell: Bell) -> None:
+        with self._lock:
+            self._parked.pop(bell, None)
+
+    def put_back(self, task: str, jobs: Iterable[str]) -> None:
+        """Jobs that were taken but could not be leased for now (the store was full, the link broke)."""
+        with self._lock:
+            waiting = self._waiting.get(task)
+            if waiting is not None:
+                waiting.jobs = {**{job: self._tried.get(job, set()) for job in jobs}, **waiting.jobs}
+
+    def done(self, task: str, job: str, seconds: float) -> None:
+        """An accepted job, and how long it took on its node."""
+        with self._lock:
+            self._tried.pop(job, None)
+            waiting = self._waiting.get(task)
+            if waiting is not None:
+                waiting.measured = [*waiting.measured[-15:], seconds]
+
+    def reprioritise(self, task: str, priority: int) -> None:
+        with self._lock:
+            if task in self._waiting:
+                self._waiting[task].priority = priority
+
+    def task_of(self, task: str) -> Waiting | None:
+        with self._lock:
+            return self._waiting.get(task)
+
+    def wants(self) -> tuple[int | None, list[str]]:
+        """For the task thread: the highest priority among servable unleased jobs (None: there are none), and the nodes of parked slots."""
+        with self._lock:
+            servable = [w.priority for w in self._waiting.values() if w.jobs and self._servers(w)]
+            return (max(servable) if servable else None), list(self._parked.values())
+
+    def wake_all(self) -> None:
+        """Nodes were unlocked, settings changed: let every parked slot look again."""
+        with self._lock:
+            bells = list(self._parked)
+            self._parked.clear()
+        for bell in bells:
+            bell.ring()
+
+    def _in_order(self) -> list[Waiting]:
+        return sorted(self._waiting.values(), key=lambda w: (-w.priority, w.order))
+
+    def _serves(self, waiting: Waiting, node: str) -> bool:
+        return any(n.id == node for n in self._servers(waiting))
+
+    def _servers(self, waiting: Waiting) -> list[Presence]:
+        able = self._roster.able(waiting.needs, waiting.allow)
+        if not waiting.program:
+            return able
+        return [n for n in able if any(program_matches(waiting.program, p.name, p.version) for p in n.info.programs)]
+
+    def _others(self, waiting: Waiting, node: str) -> set[str]:
+        return {n.id for n in self._servers(waiting)} - {node}

@@ -1,0 +1,362 @@
+"""The verbs that change the truth, each a function of one transaction.
+
+Every state goes through ``advance()``, every transition leaves an ``events`` row, and a result is accepted by the one
+statement ``accept`` in queries.sql. Functions here know nothing of threads, sockets or files; ``store.write`` runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from ..common.errors import Conflict, NoSuchTask
+from ..common.model import (
+    COUNTED,
+    SILENT_NODES,
+    Cause,
+    Failure,
+    FarmShape,
+    Limits,
+    Needs,
+    Output,
+    PackRef,
+    Region,
+    TaskSpec,
+    new_id,
+)
+from ..common.states import LIVE_ATTEMPT, LIVE_TASK, AttemptState, JobState, TaskState, advance
+from .store import Row, Tx
+
+
+def text(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def event(tx: Tx, subject: str, old: str, new: str, *, task: str, job: str = "", lease: str = "", node: str = "", cause: str = "") -> None:
+    """One row of history."""
+    tx.run("event", at=tx.now, subject=subject, task=task, job=job, lease=lease, node=node, old=old, new=new, cause=cause)
+
+
+class Leased(NamedTuple):
+    task: str
+    job: str
+    position: int
+    lease: str
+    number: int
+    region: Region
+
+
+class Ended(NamedTuple):
+    """What the end of an attempt means for its job and its task."""
+
+    task: str
+    job: str
+    job_state: JobState
+    task_over: bool
+    """The task failed with it."""
+    stage_over: bool
+    """It was the last open job of the stage."""
+
+
+# --- tasks
+
+
+def need_task(tx: Tx, task: str) -> Row:
+    row = tx.one("task", id=task)
+    if row is None:
+        raise NoSuchTask(f"There is no task {task}.")
+    return row
+
+
+def step_task(tx: Tx, row: Row, new: TaskState, *, error: str = "", cause: str = "") -> None:
+    old = TaskState(row["state"])
+    advance(old, new)
+    tx.run("task_state", id=row["id"], state=new, ended=None if new in LIVE_TASK else tx.now, error=error)
+    event(tx, "task", old, new, task=row["id"], cause=cause or error)
+
+
+def add_task(tx: Tx, task: str, owner: str, spec: TaskSpec, needs: Needs, allow: str, bundle: PackRef, packs: Iterable[PackRef]) -> None:
+    """QUEUED, with the packs that it keeps in use. The id must be new."""
+    tx.run(
+        "add_task",
+        id=task,
+        owner=owner,
+        kind=spec.kind,
+        name=spec.name,
+        spec=text(spec),
+        needs=text(needs),
+        allow=allow,
+        bundle=bundle.digest,
+        bundle_size=bundle.size,
+        priority=spec.priority,
+        now=tx.now,
+        notes="[]",
+    )
+    for pack in packs:
+        tx.run("add_task_pack", task=task, digest=pack.digest, size=pack.size)
+    event(tx, "task", "", TaskState.QUEUED, task=task, cause="submitted")
+
+
+def claim_task(tx: Tx, task: str, farm: FarmShape) -> int:
+    """QUEUED -> RUNNING as a new run with this farm; returns the run's number."""
+    row = need_task(tx, task)
+    advance(TaskState(row["state"]), TaskState.RUNNING)
+    number: int = row["run"] + 1
+    tx.run("task_claimed", id=task, run=number, now=tx.now)
+    tx.run("add_run", task=task, number=number, farm=text(farm), program=farm.program, spec=row["spec"], now=tx.now)
+    event(tx, "task", row["state"], TaskState.RUNNING, task=task, cause=f"run {number}")
+    return number
+
+
+def add_jobs(
+    tx: Tx, task: str, run: int, stage: int, spec: TaskSpec, version: int, regions: Sequence[Region], notes: Sequence[str] = ()
+) -> list[tuple[str, Region]] | None:
+    """The stage's jobs, QUEUED; None where the task was cancelled meanwhile."""
+    row = need_task(tx, task)
+    if row["run"] != run or TaskState(row["state"]) not in (TaskState.RUNNING, TaskState.STITCHING):
+        return None
+    if TaskState(row["state"]) is TaskState.STITCHING:
+        step_task(tx, row, TaskState.RUNNING, cause=f"stage {stage}")
+    tx.run("run_stage", task=task, number=run, stage=stage)
+    tx.run("run_spec", task=task, number=run, spec=text(spec), version=version)
+    tx.run("task_notes", id=task, notes=text(list(notes)))
+    jobs = [(new_id(), region) for region in regions]
+    tx.many(
+        "add_job",
+        [
+            {"id": job, "task": task, "run": run, "stage": stage, "position": n, "region": text(region), "name": region.name}
+            for n, (job, region) in enumerate(jobs)
+        ],
+    )
+    return jobs
+
+
+def begin_stitch(tx: Tx, task: str, run: int) -> bool:
+    """RUNNING -> STITCHING where the stage has no open job; False where there is nothing to stitch (any more)."""
+    row = need_task(tx, task)
+    state = TaskState(row["state"])
+    if row["run"] != run or state not in (TaskState.RUNNING, TaskState.STITCHING):
+        return False
+    stage = need_run(tx, task, run)["stage"]
+    counts = tx.one("jobs_open", task=task, run=run, stage=stage)
+    if counts is None or counts["n"]:
+        return False
+    if state is TaskState.RUNNING:
+        step_task(tx, row, TaskState.STITCHING)
+    return True
+
+
+def publish(tx: Tx, task: str, run: int, assets: Sequence[tuple[str, PackRef]]) -> bool:
+    """STITCHING -> COMPLETED with its assets, whose files lie fsynced under their names."""
+    row = need_task(tx, task)
+    if row["run"] != run or TaskState(row["state"]) is not TaskState.STITCHING:
+        return False
+    tx.run("forget_assets", task=task, run=run)
+    for path, pack in assets:
+        tx.run("add_asset", task=task, run=run, path=path, size=pack.size, digest=pack.digest)
+    step_task(tx, row, TaskState.COMPLETED)
+    return True
+
+
+def end_task(tx: Tx, task: str, new: TaskState, *, error: str = "", run: int | None = None) -> list[str]:
+    """FAILED or CANCELED, with all that is open below it; returns the leases that were live."""
+    row = need_task(tx, task)
+    if run is not None and row["run"] != run:
+        return []
+    step_task(tx, row, new, error=error)
+    ended = []
+    for job in tx.all("jobs_unfinished", task=task, run=row["run"]):
+        for live in tx.all("live_of_job", job=job["id"]):
+            attempt = need_attempt(tx, live["lease"])
+            step_attempt(tx, attempt, AttemptState.CANCELED, Failure(cause=Cause.CANCELED, sentence=f"The task was {new}."))
+            ended.append(live["lease"])
+        step_job(tx, task, job["id"], JobState(job["state"]), JobState.CANCELED)
+    return ended
+
+
+def restart_task(tx: Tx, task: str) -> None:
+    """CANCELED | FAILED | COMPLETED -> QUEUED; the next claim makes a new run with new job ids."""
+    row = need_task(tx, task)
+    if TaskState(row["state"]) in LIVE_TASK:
+        raise Conflict(f"Task {task} is {row['state']}: cancel it first, then restart it.")
+    step_task(tx, row, TaskState.QUEUED, cause="restart")
+    tx.run("task_requeued", id=task, now=tx.now)
+
+
+def remove_task(tx: Tx, task: str) -> list[str]:
+    """Forget a task that is over, with its jobs and assets; its events stay for their time. Returns its leases."""
+    row = need_task(tx, task)
+    if TaskState(row["state"]) in LIVE_TASK:
+        raise Conflict(f"Task {task} is {row['state']}: cancel it first, then remove it.")
+    leases = [a["lease"] for number in range(1, row["run"] + 1) for a in tx.all("attempts_of_run", task=task, run=number)]
+    event(tx, "task", row["state"], "removed", task=task)
+    tx.run("remove_task", id=task)
+    return leases
+
+
+# --- runs and jobs
+
+
+def need_run(tx: Tx, task: str, run: int) -> Row:
+    row = tx.one("run", task=task, number=run)
+    if row is None:
+        raise NoSuchTask(f"Task {task} has no run {run}.")
+    return row
+
+
+def step_job(tx: Tx, task: str, job: str, old: JobState, new: JobState, *, cause: str = "") -> None:
+    advance(old, new)
+    tx.run("job_state", id=job, state=new)
+    event(tx, "job", old, new, task=task, job=job, cause=cause)
+
+
+# --- attempts
+
+
+def need_attempt(tx: Tx, lease: str) -> Row:
+    row = tx.one("attempt", lease=lease)
+    if row is None:
+        raise NoSuchTask(f"There is no lease {lease}.")
+    return row
+
+
+def step_attempt(tx: Tx, row: Row, new: AttemptState, failure: Failure | None = None, seconds: float | None = None) -> None:
+    old = AttemptState(row["state"])
+    advance(old, new)
+    tx.run(
+        "attempt_state",
+        lease=row["lease"],
+        state=new,
+        cause=failure.cause if failure else "",
+        ended=None if new in LIVE_ATTEMPT else tx.now,
+        sentence=failure.sentence if failure else "",
+        exit_code=failure.exit_code if failure else None,
+        tail=text(failure.tail if failure else ()),
+        seconds=seconds if seconds is not None else row["seconds"],
+    )
+    event(
+        tx,
+        "attempt",
+        old,
+        new,
+        task=row["task"],
+        job=row["job"],
+        lease=row["lease"],
+        node=row["node"],
+        cause=failure.cause if failure else "",
+    )
+
+
+def lease(tx: Tx, node: str, incarnation: str, slot: int, jobs: Sequence[str]) -> list[Leased]:
+    """Lease those of the jobs that are still QUEUED in a RUNNING task."""
+    given = []
+    for job in jobs:
+        row = tx.one("job", id=job)
+        if row is None or JobState(row["state"]) is not JobState.QUEUED:
+            continue
+        task = need_task(tx, row["task"])
+        if TaskState(task["state"]) is not TaskState.RUNNING or task["run"] != row["run"]:
+            continue
+        step_job(tx, row["task"], job, JobState.QUEUED, JobState.RUNNING)
+        fresh = new_id()
+        number = tx.one("add_attempt", lease=fresh, job=job, node=node, incarnation=incarnation, slot=slot, now=tx.now)
+        assert number is not None
+        event(tx, "attempt", "", AttemptState.LEASED, task=row["task"], job=job, lease=fresh, node=node)
+        given.append(Leased(row["task"], job, row["position"], fresh, number["number"], msgspec.json.decode(row["region"], type=Region)))
+    return given
+
+
+def begin_verify(tx: Tx, lease_id: str, outputs: Sequence[Output], seconds: float) -> bool:
+    """LEASED -> VERIFYING with the names of what was sent; False where the lease is over."""
+    row = need_attempt(tx, lease_id)
+    if AttemptState(row["state"]) is not AttemptState.LEASED:
+        return False
+    step_attempt(tx, row, AttemptState.VERIFYING, seconds=seconds)
+    tx.many("add_output", [{"lease": lease_id, "path": o.path, "size": o.size, "digest": o.digest, "data": o.data} for o in outputs])
+    return True
+
+
+def accept(tx: Tx, lease_id: str) -> Ended | None:
+    """VERIFYING -> ACCEPTED, and the job DONE by it; None where the job has been answered or ended otherwise."""
+    row = need_attempt(tx, lease_id)
+    if AttemptState(row["state"]) is not AttemptState.VERIFYING:
+        return None
+    if tx.run("accept", lease=lease_id, job=row["job"]) != 1:
+        step_attempt(tx, row, AttemptState.LOST, Failure(cause=Cause.REPLACED, sentence="Another result was accepted before."))
+        return None
+    step_attempt(tx, row, AttemptState.ACCEPTED)
+    event(tx, "job", row["job_state"], JobState.DONE, task=row["task"], job=row["job"], lease=lease_id, node=row["node"])
+    return _ended(tx, row, JobState.DONE)
+
+
+def fail(tx: Tx, lease_id: str, failure: Failure, seconds: float | None = None) -> Ended | None:
+    """End a live attempt by its failure: the job goes back to the queue, or fails, and then the task with it."""
+    row = need_attempt(tx, lease_id)
+    if AttemptState(row["state"]) not in LIVE_ATTEMPT:
+        return None
+    cause = failure.cause
+    if cause is Cause.REJECTED:
+        if AttemptState(row["state"]) is AttemptState.LEASED:
+            step_attempt(tx, row, AttemptState.VERIFYING)
+            row = need_attempt(tx, lease_id)
+        new = AttemptState.REJECTED
+    elif cause in (Cause.RETURNED, Cause.DRAINED):
+        new = AttemptState.RETURNED
+    elif cause in (Cause.SILENT, Cause.REPLACED, Cause.FILES_GONE):
+        new = AttemptState.LOST
+    elif cause is Cause.CANCELED:
+        new = AttemptState.CANCELED
+    else:
+        new = AttemptState.FAILED
+    step_attempt(tx, row, new, failure, seconds)
+    verdict = _why_hopeless(tx, row, failure)
+    if verdict is None:
+        step_job(tx, row["task"], row["job"], JobState(row["job_state"]), JobState.QUEUED, cause=cause)
+        return _ended(tx, row, JobState.QUEUED)
+    step_job(tx, row["task"], row["job"], JobState(row["job_state"]), JobState.FAILED, cause=cause)
+    end_task(tx, row["task"], TaskState.FAILED, error=verdict, run=row["run"])
+    return _ended(tx, row, JobState.FAILED)
+
+
+def fail_many(tx: Tx, leases: Iterable[str], cause: Cause, sentence: str) -> list[Ended]:
+    ended = [fail(tx, one, Failure(cause=cause, sentence=sentence)) for one in leases]
+    return [one for one in ended if one is not None]
+
+
+def replace_incarnation(tx: Tx, node: str, incarnation: str, keep: Collection[str]) -> list[Ended]:
+    """A new start of a node: what its older lives held is lost, but for results that wait in its outbox."""
+    older = [row["lease"] for row in tx.all("attempts_of_older", node=node, incarnation=incarnation) if row["lease"] not in keep]
+    return fail_many(tx, older, Cause.REPLACED, "The node was started anew.")
+
+
+def _why_hopeless(tx: Tx, row: Row, failure: Failure) -> str | None:
+    """Why the job must not be tried again, as the task's error; None: try again."""
+    task = need_task(tx, row["task"])
+    limits = msgspec.json.decode(task["spec"], type=TaskSpec).limits if failure.cause in COUNTED else Limits()
+    region = msgspec.json.decode(row["region"], type=Region).name
+    if failure.cause is Cause.INPUT:
+        return failure.sentence
+    if failure.cause in COUNTED:
+        count = tx.one("failures_of_job", job=row["job"])
+        if count is not None and count["n"] >= limits.attempts:
+            return f"Job {region} failed {count['n']} times, last: {failure.sentence}"
+    if failure.cause is Cause.SILENT:
+        count = tx.one("silent_nodes_of_job", job=row["job"])
+        if count is not None and count["n"] >= SILENT_NODES:
+            return f"Job {region} was lost without a word by {count['n']} different nodes; it may be what stops them."
+    return None
+
+
+def _ended(tx: Tx, row: Row, job_state: JobState) -> Ended:
+    task = need_task(tx, row["task"])
+    open_jobs = tx.one("jobs_open", task=row["task"], run=row["run"], stage=row["stage"])
+    live = TaskState(task["state"]) is TaskState.RUNNING and task["run"] == row["run"]
+    return Ended(
+        row["task"],
+        row["job"],
+        job_state,
+        task_over=TaskState(task["state"]) is TaskState.FAILED,
+        stage_over=live and open_jobs is not None and open_jobs["n"] == 0,
+    )

@@ -1,0 +1,51 @@
+"""What programs said: one capped file per lease, below a folder per task. Not in the store, and gone with the task."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+CAP = 1 << 20
+"""Bytes per lease; what comes after is left out with one line that says so."""
+
+
+class Logbook:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def name(self, position: int, number: int, lease: str) -> str:
+        """File name of a lease's log: sorts as the jobs do."""
+        return f"{position:06d}-{number:03d}-{lease}.log"
+
+    def add(self, task: str, name: str, lines: Sequence[str]) -> None:
+        if not lines:
+            return
+        path = self._folder / task / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", errors="replace") as out:
+            room = CAP - out.tell()
+            if room <= 0:
+                return
+            text = "".join(line.replace("\n", " ") + "\n" for line in lines)
+            out.write(text if len(text) <= room else text[:room] + "\n(more was left out)\n")
+
+    def lines(self, task: str, leases: Sequence[tuple[str, str]], after: int, limit: int) -> tuple[tuple[str, ...], int, bool]:
+        """Lines of these (file name, heading) in turn, from number ``after``: lines, the next number, whether there are more."""
+        found: list[str] = []
+        number = 0
+        for name, heading in leases:
+            path = self._folder / task / name
+            if not path.exists():
+                continue
+            with path.open(encoding="utf-8", errors="replace") as source:
+                for line in (f"== {heading}", *source):
+                    if number >= after:
+                        if len(found) == limit:
+                            return tuple(found), number, True
+                        found.append(line.rstrip("\n")[:2000])
+                    number += 1
+        return tuple(found), number, False
+
+    def remove(self, task: str) -> None:
+        shutil.rmtree(self._folder / task, ignore_errors=True)

@@ -1,0 +1,145 @@
+"""One thread per node connection, that is per slot: ask, beat, finish. It answers; all decisions are the others'."""
+
+from __future__ import annotations
+
+import logging
+
+from ..common.model import Progress, Ruling
+from ..common.wire.link import Doorbell, Link
+from ..common.wire.messages import Answer, Ask, Beat, Beaten, Bye, Finished, Hello, Judged, Leases, Resume, Resumed
+from . import ledger
+from .aftermath import Aftermath
+from .dispatcher import Dispatcher
+from .gate import Admitted
+from .judge import Judge
+from .lessor import Lessor, Slot
+from .logbook import Logbook
+from .roster import Roster
+from .store import Store
+from .terms import Terms
+from .works import Works
+
+log = logging.getLogger(__name__)
+PARK = 20.0
+"""Seconds for which an ask may be parked."""
+SILENCE = 90.0
+"""A link that says nothing for so long is closed; this gives nothing back."""
+
+
+class NodeThread:
+    """Serves links of nodes; the same object for all of them, each call in its own thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        roster: Roster,
+        dispatcher: Dispatcher,
+        terms: Terms,
+        lessor: Lessor,
+        judge: Judge,
+        works: Works,
+        logbook: Logbook,
+        aftermath: Aftermath,
+    ) -> None:
+        self._store = store
+        self._roster = roster
+        self._dispatcher = dispatcher
+        self._terms = terms
+        self._lessor = lessor
+        self._judge = judge
+        self._works = works
+        self._logbook = logbook
+        self._aftermath = aftermath
+
+    def serve(self, link: Link, hello: Hello, admitted: Admitted) -> None:
+        """The life of one slot's link."""
+        assert hello.node is not None
+        slot = Slot(admitted.node, hello.incarnation, hello.slot)
+        before = self._roster.get(slot.node)
+        if before is None or before.incarnation != slot.incarnation:
+            self._replace(slot, hello.finished)
+        old = self._roster.arrive(slot.node, slot.incarnation, slot.number, hello.node, link)
+        if isinstance(old, Link):
+            old.abort()
+        try:
+            link.answer(admitted.welcome)
+            log.info("node %s slot %d is here (%s)", hello.node.name, slot.number, link.peer)
+            self._aftermath.wake_task_thread()
+            bell = Doorbell()
+            try:
+                self._talk(link, slot, bell)
+            finally:
+                self._dispatcher.unpark(bell)
+                bell.close()
+        finally:
+            self._roster.leave(slot.node, slot.number, link)
+            self._aftermath.wake_task_thread()
+
+    def _talk(self, link: Link, slot: Slot, bell: Doorbell) -> None:
+        while (question := link.receive(SILENCE)) is not None:
+            self._roster.heard(slot.node)
+            if isinstance(question, Bye):
+                return
+            if isinstance(question, Ask):
+                self._ask(link, slot, bell, min(PARK, max(0.0, question.wait)))
+            elif isinstance(question, Beat):
+                link.answer(self._beat(slot, question))
+            elif isinstance(question, Finished):
+                link.answer(self._finished(slot, question))
+            elif isinstance(question, Resume):
+                link.answer(self._resume(slot, question.lease))
+        log.info("%s said nothing for %.0f s: closing its link", link.peer, SILENCE)
+
+    def _replace(self, slot: Slot, finished: tuple[str, ...]) -> None:
+        """A new life of the node: its older leases are lost at once, but for results that it still holds."""
+        for end in self._store.write(lambda tx: ledger.replace_incarnation(tx, slot.node, slot.incarnation, finished)):
+            for term in [t for t in self._terms.of_node(slot.node) if t.job == end.job]:
+                self._aftermath.ended(slot.node, term.lease, end)
+
+    def _ask(self, link: Link, slot: Slot, bell: Doorbell, wait: float) -> None:
+        """Parked until there is work, the time is over, or the peer has gone."""
+        while True:
+            bell.clear()
+            grants = self._lessor.ask(slot, bell)
+            if grants or wait <= 0:
+                break
+            started = self._roster.clock.monotonic()
+            if link.wait(bell, wait) != "rang":
+                break
+            wait -= self._roster.clock.monotonic() - started
+        self._dispatcher.unpark(bell)
+        link.answer(Leases(grants=grants))
+
+    def _beat(self, slot: Slot, beat: Beat) -> Answer:
+        cancel, not_yours = [], []
+        for progress in beat.progress:
+            term = self._terms.beat(slot.node, progress)
+            if term is not None:
+                self._logbook.add(term.task, term.log, progress.lines)
+                self._aftermath.changed(term.task)
+            elif self._terms.canceled(progress.lease):
+                cancel.append(progress.lease)
+            elif not self._adopt(slot, progress):
+                not_yours.append(progress.lease)
+        return Beaten(cancel=tuple(cancel), not_yours=tuple(not_yours))
+
+    def _adopt(self, slot: Slot, progress: Progress) -> bool:
+        """A lease that memory lacks: the store has the last word."""
+        with self._store.read() as tx:
+            row = tx.one("attempt", lease=progress.lease)
+        return row is not None and row["node"] == slot.node and row["state"] == "verifying"
+
+    def _finished(self, slot: Slot, finished: Finished) -> Judged:
+        verdicts, grants = self._judge.judge(slot, finished.results, finished.ask)
+        for verdict in verdicts:
+            if verdict.ruling is Ruling.REJECTED:
+                log.warning("lease %s: output rejected: %s", verdict.lease[:8], verdict.sentence)
+        return Judged(verdicts=verdicts, grants=grants)
+
+    def _resume(self, slot: Slot, lease: str) -> Resumed:
+        term = self._terms.get(lease)
+        work = self._works.get(term.task) if term is not None and term.node == slot.node else None
+        if work is None:
+            return Resumed(account=None)
+        self._terms.renew(lease)
+        return Resumed(account=self._lessor.account(lease, work.packs))

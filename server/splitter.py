@@ -1,0 +1,151 @@
+"""One arm of the task thread: has a task cut into jobs. No thread of its own; the cutting runs in a hand."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ..common.errors import ClusterRayError, SplitFailed
+from ..common.model import FarmShape, Needs, PackRef, TaskSpec
+from ..common.states import TaskState
+from . import ledger
+from .aftermath import Aftermath
+from .calls import Split, SplitDone
+from .dispatcher import Dispatcher
+from .hands import Hands
+from .roster import Roster
+from .store import Row, Store
+from .works import Work, Works
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Splitting:
+    """A split under way."""
+
+    task: str
+    run: int
+    priority: int
+    farm: FarmShape
+    bundle: PackRef
+    future: Future[SplitDone]
+
+
+class Splitter:
+    def __init__(
+        self, store: Store, hands: Hands, roster: Roster, works: Works, dispatcher: Dispatcher, aftermath: Aftermath, work: Path
+    ) -> None:
+        self._store = store
+        self._hands = hands
+        self._roster = roster
+        self._works = works
+        self._dispatcher = dispatcher
+        self._aftermath = aftermath
+        self._work = work
+
+    def begin(self, row: Row) -> Splitting:
+        """QUEUED -> RUNNING, then ask a hand."""
+        needs = msgspec.json.decode(row["needs"], type=Needs)
+        farm = self._roster.shape(needs, row["allow"])
+        run = self._store.write(lambda tx: ledger.claim_task(tx, row["id"], farm))
+        log.info("task %s (%s): split for %d slots, run %d", row["id"], row["name"], farm.slots, run)
+        self._aftermath.changed(row["id"])
+        return self._ask(row, run, farm)
+
+    def again(self, row: Row, run: Row) -> Splitting:
+        """A restart found a run without jobs: the stored farm gives the same split."""
+        return self._ask(row, run["number"], msgspec.json.decode(run["farm"], type=FarmShape))
+
+    def _ask(self, row: Row, run: int, farm: FarmShape) -> Splitting:
+        bundle = PackRef(digest=row["bundle"], size=row["bundle_size"])
+        future: Future[SplitDone]
+        try:
+            packs, _ = self._works.files(bundle)
+            future = self._hands.split(
+                Split(
+                    spec=msgspec.json.decode(row["spec"], type=TaskSpec),
+                    manifest=str(packs[bundle.digest]),
+                    packs={digest: str(path) for digest, path in packs.items()},
+                    work=str(self._work / f"split-{row['id']}"),
+                    stage=0,
+                    farm=farm,
+                )
+            )
+        except (OSError, KeyError, ClusterRayError) as error:
+            future = Future()
+            future.set_exception(SplitFailed(f"The task's files cannot be read on the server: {error}"))
+        return Splitting(row["id"], run, row["priority"], farm, bundle, future)
+
+    def end(self, splitting: Splitting) -> None:
+        """The hand has answered: jobs QUEUED, or the task FAILED."""
+        try:
+            done = splitting.future.result()
+        except Exception as error:
+            if self._hands.closed:
+                return  # the next start splits it again
+            if not isinstance(error, ClusterRayError):
+                log.exception("task %s: the split broke", splitting.task)
+            self.give_up(splitting.task, splitting.run, str(error))
+            return
+        task, run = splitting.task, splitting.run
+        jobs = self._store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, done.spec, done.version, done.regions, done.warnings))
+        if jobs is None:
+            return
+        packs, of_path = self._works.files(splitting.bundle)
+        work = Work(
+            task=task,
+            run=run,
+            spec=done.spec,
+            needs=done.needs,
+            allow=done.allow,
+            program=splitting.farm.program,
+            kind_version=done.version,
+            bundle=splitting.bundle,
+            stage=0,
+            packs=packs,
+            of_path=of_path,
+        )
+        self._works.put(work)
+        self._open(work, splitting.priority, splitting.farm.slots)
+        self._dispatcher.add(task, [(job, ()) for job, _ in jobs])
+        self._aftermath.changed(task)
+
+    def reopen(self, row: Row, run: Row) -> None:
+        """After a restart: a run with jobs comes back into the index."""
+        bundle = PackRef(digest=row["bundle"], size=row["bundle_size"])
+        farm = msgspec.json.decode(run["farm"], type=FarmShape)
+        packs, of_path = self._works.files(bundle)
+        work = Work(
+            task=row["id"],
+            run=run["number"],
+            spec=msgspec.json.decode(run["spec"], type=TaskSpec),
+            needs=msgspec.json.decode(row["needs"], type=Needs),
+            allow=row["allow"],
+            program=run["program"],
+            kind_version=run["version"],
+            bundle=bundle,
+            stage=run["stage"],
+            packs=packs,
+            of_path=of_path,
+        )
+        with self._store.read() as tx:
+            queued = [job["id"] for job in tx.all("jobs_queued", task=work.task, run=work.run)]
+            tried: dict[str, set[str]] = {}
+            for attempt in tx.all("tried_nodes_of_run", task=work.task, run=work.run):
+                tried.setdefault(attempt["job"], set()).add(attempt["node"])
+        self._works.put(work)
+        self._open(work, row["priority"], farm.slots)
+        self._dispatcher.add(work.task, [(job, tried.get(job, ())) for job in queued])
+
+    def give_up(self, task: str, run: int, why: str) -> None:
+        leases = self._store.write(lambda tx: ledger.end_task(tx, task, TaskState.FAILED, error=why, run=run))
+        log.warning("task %s failed: %s", task, why)
+        self._aftermath.task_over(task, leases)
+
+    def _open(self, work: Work, priority: int, slots: int) -> None:
+        self._dispatcher.open(work.task, work.run, priority=priority, needs=work.needs, allow=work.allow, program=work.program, slots=slots)

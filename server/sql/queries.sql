@@ -1,0 +1,180 @@
+-- Every statement that the farm runs, by name. One store method or ledger verb uses each.
+
+-- name: meta
+SELECT value FROM meta WHERE key = :key;
+-- name: set_meta
+INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE SET value = excluded.value;
+
+-- name: event
+INSERT INTO events (at, subject, task, job, lease, node, old, new, cause) VALUES (:at, :subject, :task, :job, :lease, :node, :old, :new, :cause);
+-- name: last_event
+SELECT coalesce(max(id), 0) AS id FROM events;
+-- name: last_event_of_task
+SELECT coalesce(max(id), 0) AS id FROM events WHERE task = :task;
+-- name: events_of_task
+SELECT * FROM events WHERE task = :task ORDER BY id;
+-- name: forget_events
+DELETE FROM events WHERE at < :before AND task NOT IN (SELECT id FROM tasks WHERE state IN ('queued', 'running', 'stitching'));
+
+-- name: add_task
+INSERT INTO tasks (id, owner, kind, name, spec, needs, allow, bundle, bundle_size, state, priority, created, queued, notes)
+VALUES (:id, :owner, :kind, :name, :spec, :needs, :allow, :bundle, :bundle_size, 'queued', :priority, :now, :now, :notes);
+-- name: task
+SELECT * FROM tasks WHERE id = :id;
+-- name: tasks_like
+SELECT * FROM tasks WHERE id >= :start AND id < :start || 'g' AND (owner = :owner OR :owner = '') ORDER BY id LIMIT 2;
+-- name: task_page
+SELECT * FROM tasks
+WHERE seq < :before AND (owner = :owner OR :owner = '') AND (NOT :live OR state IN ('queued', 'running', 'stitching'))
+ORDER BY seq DESC LIMIT :limit;
+-- name: tasks_in
+SELECT * FROM tasks WHERE state = :state ORDER BY priority DESC, queued, seq;
+-- name: task_counts
+SELECT state, count(*) AS n FROM tasks GROUP BY state;
+-- name: ended_before
+SELECT id, name, state, fetched FROM tasks WHERE state = :state AND ended < :before;
+-- name: task_state
+UPDATE tasks SET state = :state, ended = :ended, error = :error WHERE id = :id;
+-- name: task_claimed
+UPDATE tasks SET state = 'running', run = :run, started = :now, ended = NULL, error = '' WHERE id = :id;
+-- name: task_requeued
+UPDATE tasks SET state = 'queued', queued = :now, started = NULL, ended = NULL, error = '' WHERE id = :id;
+-- name: task_notes
+UPDATE tasks SET notes = :notes WHERE id = :id;
+-- name: task_needs
+UPDATE tasks SET needs = :needs, allow = :allow WHERE id = :id;
+-- name: task_priority
+UPDATE tasks SET priority = :priority WHERE id = :id;
+-- name: task_fetched
+UPDATE tasks SET fetched = :now WHERE id = :id;
+-- name: remove_task
+DELETE FROM tasks WHERE id = :id;
+
+-- name: add_run
+INSERT INTO runs (task, number, farm, program, spec, created) VALUES (:task, :number, :farm, :program, :spec, :now);
+-- name: run
+SELECT * FROM runs WHERE task = :task AND number = :number;
+-- name: run_spec
+UPDATE runs SET spec = :spec, version = :version WHERE task = :task AND number = :number;
+-- name: run_stage
+UPDATE runs SET stage = :stage WHERE task = :task AND number = :number;
+
+-- name: add_job
+INSERT INTO jobs (id, task, run, stage, position, region, name, state) VALUES (:id, :task, :run, :stage, :position, :region, :name, 'queued');
+-- name: job
+SELECT * FROM jobs WHERE id = :id;
+-- name: jobs_queued
+SELECT id, region FROM jobs WHERE task = :task AND run = :run AND state = 'queued' ORDER BY stage, position;
+-- name: jobs_open
+SELECT EXISTS (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage AND state IN ('queued', 'running')) AS n;
+-- name: jobs_unfinished
+SELECT id, state FROM jobs WHERE task = :task AND run = :run AND state IN ('queued', 'running');
+-- name: job_counts
+SELECT count(*) AS total, coalesce(sum(state = 'done'), 0) AS done, coalesce(sum(state = 'running'), 0) AS running,
+       coalesce(sum(state = 'failed'), 0) AS failed, coalesce(sum(state = 'queued'), 0) AS queued
+FROM jobs WHERE task = :task AND run = :run;
+-- name: job_page
+SELECT * FROM jobs WHERE task = :task AND run = :run ORDER BY stage, position LIMIT :limit OFFSET :after;
+-- name: job_named
+SELECT * FROM jobs WHERE task = :task AND run = :run AND (id = :job OR name = :job) LIMIT 1;
+-- name: job_state
+UPDATE jobs SET state = :state WHERE id = :id;
+-- name: accept
+UPDATE jobs SET accepted = :lease, state = 'done' WHERE id = :job AND accepted IS NULL AND state = 'running';
+-- name: pieces
+SELECT j.position, j.region, j.accepted FROM jobs AS j WHERE j.task = :task AND j.run = :run AND j.stage = :stage ORDER BY j.position;
+
+-- name: add_attempt
+INSERT INTO attempts (lease, job, number, node, incarnation, slot, state, started)
+VALUES (:lease, :job, (SELECT coalesce(max(number), 0) + 1 FROM attempts WHERE job = :job), :node, :incarnation, :slot, 'leased', :now)
+RETURNING number;
+-- name: attempt
+SELECT a.*, j.task, j.run, j.stage, j.region, j.state AS job_state FROM attempts AS a JOIN jobs AS j ON j.id = a.job WHERE a.lease = :lease;
+-- name: attempt_state
+UPDATE attempts SET state = :state, cause = :cause, ended = :ended, sentence = :sentence, exit_code = :exit_code, tail = :tail, seconds = :seconds
+WHERE lease = :lease;
+-- name: attempts_live
+SELECT a.lease, a.number, a.node, a.incarnation, a.slot, a.state, a.job, j.task, j.run, j.position FROM attempts AS a JOIN jobs AS j ON j.id = a.job
+WHERE a.state IN ('leased', 'verifying');
+-- name: attempts_of_incarnation
+SELECT lease, job FROM attempts WHERE state = 'leased' AND node = :node AND incarnation = :incarnation;
+-- name: attempts_of_older
+SELECT lease, job FROM attempts WHERE state = 'leased' AND node = :node AND incarnation <> :incarnation;
+-- name: attempts_of_slot
+SELECT lease, job FROM attempts WHERE state = 'leased' AND node = :node AND incarnation = :incarnation AND slot = :slot;
+-- name: attempts_of_job
+SELECT a.*, coalesce(n.name, a.node) AS node_name FROM attempts AS a LEFT JOIN nodes AS n ON n.id = a.node WHERE a.job = :job ORDER BY a.number;
+-- name: live_of_job
+SELECT lease FROM attempts WHERE job = :job AND state IN ('leased', 'verifying');
+-- name: attempts_of_run
+SELECT a.lease, a.number, a.node, a.state, j.position, j.id AS job, j.name FROM attempts AS a JOIN jobs AS j ON j.id = a.job
+WHERE j.task = :task AND j.run = :run ORDER BY a.started, a.number;
+-- name: tried_nodes
+SELECT DISTINCT node FROM attempts WHERE job = :job;
+-- name: tried_nodes_of_run
+SELECT DISTINCT a.job, a.node FROM attempts AS a JOIN jobs AS j ON j.id = a.job WHERE j.task = :task AND j.run = :run AND j.state = 'queued';
+-- name: failures_of_job
+SELECT count(*) AS n FROM attempts WHERE job = :job AND (state = 'rejected' OR state = 'failed' AND cause IN ('error', 'timeout', 'stall', 'memory'));
+-- name: silent_nodes_of_job
+SELECT count(DISTINCT node) AS n FROM attempts WHERE job = :job AND state = 'lost' AND cause = 'silent';
+-- name: nodes_at_work
+SELECT count(DISTINCT a.node) AS n FROM attempts AS a JOIN jobs AS j ON j.id = a.job
+WHERE j.task = :task AND j.run = :run AND a.state IN ('leased', 'verifying');
+
+-- name: add_output
+INSERT INTO outputs (lease, path, size, digest, data) VALUES (:lease, :path, :size, :digest, :data);
+-- name: outputs
+SELECT path, size, digest, data FROM outputs WHERE lease = :lease ORDER BY path;
+
+-- name: add_asset
+INSERT INTO assets (task, run, path, size, digest) VALUES (:task, :run, :path, :size, :digest);
+-- name: assets
+SELECT path, size, digest FROM assets WHERE task = :task AND run = :run ORDER BY path;
+-- name: forget_assets
+DELETE FROM assets WHERE task = :task AND run = :run;
+
+-- name: add_task_pack
+INSERT INTO task_packs (task, digest, size) VALUES (:task, :digest, :size) ON CONFLICT DO NOTHING;
+-- name: task_packs
+SELECT digest, size FROM task_packs WHERE task = :task;
+-- name: own_pack
+INSERT INTO owner_packs (owner, digest) VALUES (:owner, :digest) ON CONFLICT DO NOTHING;
+-- name: owns_pack
+SELECT 1 FROM owner_packs WHERE owner = :owner AND digest = :digest;
+-- name: disown_pack
+DELETE FROM owner_packs WHERE digest = :digest;
+-- name: packs_in_use
+SELECT digest FROM task_packs UNION SELECT digest FROM session_packs UNION SELECT digest FROM assets
+UNION SELECT digest FROM outputs WHERE data IS NULL;
+
+-- name: add_session
+INSERT INTO sessions (id, owner, touched) VALUES (:id, :owner, :now);
+-- name: session
+SELECT * FROM sessions WHERE id = :id;
+-- name: touch_session
+UPDATE sessions SET touched = :now WHERE id = :id;
+-- name: pin
+INSERT INTO session_packs (session, digest, size) VALUES (:session, :digest, :size) ON CONFLICT DO NOTHING;
+-- name: pinned
+SELECT size FROM session_packs WHERE session = :session AND digest = :digest;
+-- name: end_session
+DELETE FROM sessions WHERE id = :id;
+-- name: old_sessions
+SELECT id FROM sessions WHERE touched < :before;
+-- name: all_sessions
+SELECT id FROM sessions;
+
+-- name: add_node
+INSERT INTO nodes (id, name, token, info, first, seen) VALUES (:id, :name, :token, :info, :now, :now);
+-- name: node
+SELECT * FROM nodes WHERE id = :id;
+-- name: nodes
+SELECT * FROM nodes ORDER BY name, id;
+-- name: node_seen
+UPDATE nodes SET name = :name, info = :info, seen = :now WHERE id = :id;
+-- name: node_locked
+UPDATE nodes SET locked = :locked WHERE id = :id;
+-- name: node_draining
+UPDATE nodes SET draining = :draining WHERE id = :id;
+-- name: remove_node
+DELETE FROM nodes WHERE id = :id;

@@ -1,0 +1,109 @@
+"""The other arm of the task thread: has the pieces joined, and publishes the assets. The joining runs in a hand.
+
+The hand writes into an empty ``out.part``; each finished file becomes a pack by a link, fsynced, and only then is COMPLETED
+committed. So a stitch that was cut off leaves nothing but a folder that the next one empties.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from ..common.errors import ClusterRayError, StitchFailed
+from ..common.model import PackRef, Region, TaskSpec
+from . import ledger
+from .aftermath import Aftermath
+from .calls import Files, Stitch, StitchDone
+from .hands import Hands
+from .keeper import Keeper
+from .splitter import Splitter
+from .store import Row, Store
+from .works import Works
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stitching:
+    """A stitch under way."""
+
+    task: str
+    run: int
+    out: Path
+    future: Future[StitchDone]
+
+
+class Stitcher:
+    def __init__(
+        self, store: Store, hands: Hands, keeper: Keeper, works: Works, splitter: Splitter, aftermath: Aftermath, folder: Path
+    ) -> None:
+        self._store = store
+        self._hands = hands
+        self._keeper = keeper
+        self._works = works
+        self._splitter = splitter
+        self._aftermath = aftermath
+        self._folder = folder
+        self.fraction: dict[str, float] = {}
+
+    def begin(self, task: str, run: int) -> Stitching | None:
+        """RUNNING -> STITCHING, then ask a hand; None where the task was cancelled meanwhile."""
+        if not self._store.write(lambda tx: ledger.begin_stitch(tx, task, run)):
+            return None
+        self._aftermath.changed(task)
+        out = self._folder / task / f"run-{run}" / "out.part"
+        future: Future[StitchDone]
+        try:
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir(parents=True)
+            with self._store.read() as tx:
+                row = ledger.need_run(tx, task, run)
+                pieces = [
+                    (msgspec.json.decode(piece["region"], type=Region), self._files(tx.all("outputs", lease=piece["accepted"])))
+                    for piece in tx.all("pieces", task=task, run=run, stage=row["stage"])
+                ]
+            spec = msgspec.json.decode(row["spec"], type=TaskSpec)
+            call = Stitch(spec=spec, stage=row["stage"], pieces=pieces, out=str(out), work=str(out.parent / "work"))
+            future = self._hands.stitch(call, lambda fraction: self._going(task, fraction))
+        except (OSError, ClusterRayError) as error:
+            future = Future()
+            future.set_exception(StitchFailed(f"The pieces cannot be read on the server: {error}"))
+        return Stitching(task, run, out, future)
+
+    def end(self, stitching: Stitching) -> None:
+        """The hand has answered: assets, and COMPLETED; or FAILED."""
+        task, run, out = stitching.task, stitching.run, stitching.out
+        self.fraction.pop(task, None)
+        try:
+            stitching.future.result()
+            assets = self._adopt(out)
+        except Exception as error:
+            if self._hands.closed:
+                return  # the next start stitches it again
+            if not isinstance(error, ClusterRayError):
+                log.exception("task %s: the stitch broke", task)
+            self._splitter.give_up(task, run, f"The pieces could not be joined: {error}")
+            return
+        if self._store.write(lambda tx: ledger.publish(tx, task, run, assets)):
+            log.info("task %s completed with %d assets", task, len(assets))
+        shutil.rmtree(out.parent, ignore_errors=True)
+        self._works.drop(task)
+        self._aftermath.task_over(task, [])
+
+    def _adopt(self, out: Path) -> list[tuple[str, PackRef]]:
+        files = sorted(path for path in out.rglob("*") if path.is_file() and not path.is_symlink())
+        if not files:
+            raise StitchFailed("nothing came out of it.")
+        return [(path.relative_to(out).as_posix(), self._keeper.adopt_file(path)) for path in files]
+
+    def _files(self, outputs: list[Row]) -> Files:
+        return {o["path"]: bytes(o["data"]) if o["data"] is not None else str(self._keeper.plain(o["digest"])) for o in outputs}
+
+    def _going(self, task: str, fraction: float) -> None:
+        self.fraction[task] = fraction
+        self._aftermath.changed(task)

@@ -1,0 +1,141 @@
+"""The task thread: takes the next queued task, has it split, and has it stitched when its last job is accepted.
+
+It only decides and commits; kinds' code runs in hands and reports back by waking this thread. The next task is split ahead
+when the tasks in work have no job left that somebody here could take, when a slot stands idle that the next task could
+use, or when a task of higher priority waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from ..common.clock import Clock
+from ..common.errors import ClusterRayError
+from ..common.model import Needs
+from ..common.service import Service
+from ..common.states import TaskState
+from .dispatcher import Dispatcher
+from .roster import Roster
+from .splitter import Splitter, Splitting
+from .stitcher import Stitcher, Stitching
+from .store import Row, Store
+from .turns import Queued, in_turn
+
+log = logging.getLogger(__name__)
+
+
+class TaskThread(Service):
+    def __init__(self, store: Store, dispatcher: Dispatcher, roster: Roster, splitter: Splitter, stitcher: Stitcher, clock: Clock) -> None:
+        super().__init__("task")
+        self._store = store
+        self._dispatcher = dispatcher
+        self._roster = roster
+        self._splitter = splitter
+        self._stitcher = stitcher
+        self._clock = clock
+        self._bell = threading.Event()
+        self._splitting: dict[str, Splitting] = {}
+        self._stitching: dict[str, Stitching] = {}
+        self._served: dict[str, int] = {}
+        self._turn = 0
+
+    def wake(self) -> None:
+        self._bell.set()
+
+    def step(self) -> None:
+        self._clock.wait(self._bell, 5.0)
+        self._bell.clear()
+        if not self.stopping.is_set():
+            self.collect()
+            self.stitch()
+            self.claim()
+
+    def collect(self) -> None:
+        """What hands have finished."""
+        for task in [task for task, s in self._splitting.items() if s.future.done()]:
+            self._safely(task, lambda task=task: self._splitter.end(self._splitting.pop(task)))  # type: ignore[misc]
+        for task in [task for task, s in self._stitching.items() if s.future.done()]:
+            self._safely(task, lambda task=task: self._stitcher.end(self._stitching.pop(task)))  # type: ignore[misc]
+
+    def stitch(self) -> None:
+        """Tasks whose last job is accepted, also those that a crash left STITCHING or without jobs."""
+        with self._store.read() as tx:
+            rows = [*tx.all("tasks_in", state=TaskState.RUNNING), *tx.all("tasks_in", state=TaskState.STITCHING)]
+            ready: list[Row] = []
+            bare: list[tuple[Row, Row]] = []
+            for row in rows:
+                if row["id"] in self._splitting or row["id"] in self._stitching:
+                    continue
+                run = tx.one("run", task=row["id"], number=row["run"])
+                counts = tx.one("job_counts", task=row["id"], run=row["run"])
+                if run is None or counts is None:
+                    continue
+                if counts["total"] == 0:
+                    bare.append((row, run))
+                elif counts["done"] == counts["total"]:
+                    ready.append(row)
+        for row, run in bare:
+            self._watch_split(self._splitter.again(row, run))
+        for row in ready:
+            self._safely(row["id"], lambda row=row: self._begin_stitch(row))  # type: ignore[misc]
+
+    def claim(self) -> None:
+        """Split ahead as far as there is room."""
+        while True:
+            row = self._next()
+            if row is None:
+                return
+            self._turn += 1
+            self._served[row["owner"]] = self._turn
+            self._safely(row["id"], lambda row=row: self._watch_split(self._splitter.begin(row)))  # type: ignore[misc]
+
+    def order(self) -> list[Queued]:
+        """The queue as it will be served; also for listings."""
+        with self._store.read() as tx:
+            rows = tx.all("tasks_in", state=TaskState.QUEUED)
+        return in_turn([Queued(r["id"], r["owner"], r["priority"], (r["queued"], r["seq"])) for r in rows], self._served)
+
+    def _next(self) -> Row | None:
+        order = self.order()
+        if not order:
+            return None
+        top, hungry = self._dispatcher.wants()
+        coming = [s.priority for s in self._splitting.values()]
+        best = max([p for p in (top, *coming) if p is not None], default=None)
+        for queued in order:
+            with self._store.read() as tx:
+                row = tx.one("task", id=queued.task)
+            if row is None:
+                continue
+            able = {node.id for node in self._roster.able(msgspec.json.decode(row["needs"], type=Needs), row["allow"])}
+            if able and (best is None or queued.priority > best or (not coming and able.intersection(hungry))):
+                return row
+        return None
+
+    def _watch_split(self, splitting: Splitting) -> None:
+        self._splitting[splitting.task] = splitting
+        splitting.future.add_done_callback(lambda _: self._bell.set())
+
+    def _begin_stitch(self, row: Row) -> None:
+        stitching = self._stitcher.begin(row["id"], row["run"])
+        if stitching is not None:
+            self._stitching[row["id"]] = stitching
+            stitching.future.add_done_callback(lambda _: self._bell.set())
+
+    def _safely(self, task: str, verb: Callable[[], object]) -> None:
+        """An unexpected error fails the task that was served, and only it."""
+        try:
+            verb()
+        except ClusterRayError as error:
+            log.warning("task %s: %s", task, error)
+        except Exception as error:
+            log.exception("task %s: unexpected error", task)
+            with self._store.read() as tx:
+                row = tx.one("task", id=task)
+            if row is not None and row["state"] in (TaskState.RUNNING, TaskState.STITCHING):
+                why = f"The server met an unexpected error ({type(error).__name__}); its log has the details."
+                self._splitter.give_up(task, row["run"], why)
