@@ -37,11 +37,11 @@ class Aftermath:
         """Something that a watcher would like to see."""
         self._board.changed(task)
 
-    def ended(self, node: str, lease: str, end: Ended) -> None:
+    def ended(self, node: str, lease: str, end: Ended, *, given_back: bool = False) -> None:
         """An attempt is over, whatever its end."""
         self._release(node, [lease])
         if end.job_state is JobState.QUEUED:
-            self._dispatcher.again(end.task, end.job, node)
+            self._dispatcher.again(end.task, end.job, node, given_back=given_back)
         if end.task_over:
             self.task_over(end.task, [])
         if end.stage_over:

@@ -12,8 +12,16 @@ from ..common.model import FarmShape, Needs, Region, TaskSpec
 LENGTH = struct.Struct(">I")
 CAP = 1 << 30
 
-Files = dict[str, Union[str, bytes]]
-"""Name -> path of a file with these bytes, or the bytes."""
+
+class File(msgspec.Struct, frozen=True, array_like=True):
+    """A file with these bytes, or the bytes themselves."""
+
+    path: str = ""
+    data: bytes | None = None
+
+
+Files = dict[str, File]
+"""By name within the folder or the outputs."""
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -63,6 +71,7 @@ class LookDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 class SplitDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     spec: TaskSpec
+    stage: str
     regions: list[Region]
     needs: Needs
     allow: str

@@ -109,10 +109,10 @@ class Desk:
                     tx.run("pin", session=ident, digest=pack.digest, size=pack.size)
                     if tx.one("owns_pack", owner=caller.token, digest=pack.digest) is None or not self._keeper.has(pack.digest):
                         lacking.append(pack)
-                self._keeper.room_for(sum(pack.size for pack in lacking))
                 return ident, lacking
 
             ident, lacking = self._store.write(change)
+            self._keeper.room_for(sum(pack.size for pack in lacking))
         with self._lock:
             password, allowed = self._sessions.setdefault(ident, (new_token(), {}))
             allowed.update({pack.digest: pack.size for pack in lacking})

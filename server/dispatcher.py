@@ -19,6 +19,9 @@ from .roster import Presence, Roster, program_matches
 SHORT = 0.2
 """Jobs that take less than this many seconds are leased in batches."""
 BATCH = 64
+REST = 5.0
+"""Seconds before a job that a node gave back is offered to it again; doubled each time."""
+REST_MOST = 60.0
 
 
 class Bell(Protocol):
@@ -61,6 +64,8 @@ class Dispatcher:
         self._order = 0
         self._parked: dict[Bell, str] = {}
         self._tried: dict[str, set[str]] = {}
+        self._rests: dict[tuple[str, str], tuple[float, float]] = {}
+        """(job, node) -> until when it is not offered again, and for how long that was."""
         self.on_hungry: Callable[[], None] = lambda: None
         """Called, without the lock, when a slot finds nothing: the task thread may split ahead."""
 
@@ -91,9 +96,12 @@ class Dispatcher:
         for bell in bells:
             bell.ring()
 
-    def again(self, task: str, job: str, node: str) -> None:
-        """A job comes back; its order in the task is kept by going first."""
+    def again(self, task: str, job: str, node: str, *, given_back: bool = False) -> None:
+        """A job comes back and goes first. A node that gave it back itself is not offered it again for a while, longer each time."""
         with self._lock:
+            if given_back:
+                pause = min(REST_MOST, 2 * self._rests.get((job, node), (0.0, REST / 2))[1])
+                self._rests[job, node] = (self._roster.clock.monotonic() + pause, pause)
             waiting = self._waiting.get(task)
             if waiting is None:
                 return
@@ -112,10 +120,11 @@ class Dispatcher:
                 if not waiting.jobs or not self._serves(waiting, node) or not self._roster.fits_now(node, waiting.needs, waiting.allow):
                     continue
                 elsewhere = self._others(waiting, node)
+                now = self._roster.clock.monotonic()
                 most = waiting.batch
                 taken = []
                 for job, tried in waiting.jobs.items():
-                    if node in tried and elsewhere - tried:
+                    if (node in tried and elsewhere - tried) or self._rests.get((job, node), (0.0, 0.0))[0] > now:
                         continue
                     taken.append(job)
                     if len(taken) >= most:
@@ -144,6 +153,8 @@ class Dispatcher:
         """An accepted job, and how long it took on its node."""
         with self._lock:
             self._tried.pop(job, None)
+            for key in [key for key in self._rests if key[0] == job] if self._rests else ():
+                del self._rests[key]
             waiting = self._waiting.get(task)
             if waiting is not None:
                 waiting.measured = [*waiting.measured[-15:], seconds]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,6 @@ class Farm:
         self.dispatcher = Dispatcher(self.roster)
         self.board = Board()
         self.logbook = Logbook(data / "logs")
-        self.keeper = Keeper(data, clock, in_use=self._in_use, cap=settings.retention.packs, keep_free=settings.retention.keep_free)
         self.ftp = FtpThread(
             ftp.listen,
             ftp.port,
@@ -86,6 +86,14 @@ class Farm:
             self.identity,
             public_address=ftp.public_address,
             keep_free=settings.retention.keep_free,
+        )
+        self.keeper = Keeper(
+            data,
+            clock,
+            in_use=self._in_use,
+            cap=settings.retention.packs,
+            keep_free=settings.retention.keep_free,
+            writing=self.ftp.writing,
         )
         cores = len(os.sched_getaffinity(0))
         hands = server.hands or max(1, min(4, cores))
@@ -226,3 +234,4 @@ class Farm:
             leases = {row["lease"] for row in tx.all("attempts_live")}
             sessions = {row["id"] for row in tx.all("all_sessions")}
         self.keeper.clean(leases, sessions)
+        shutil.rmtree(self.data / "work", ignore_errors=True)

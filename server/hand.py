@@ -7,6 +7,7 @@ goes to stderr, so that it cannot disturb the pipe.
 from __future__ import annotations
 
 import os
+import shutil
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,11 +29,14 @@ def answer(call: AnyCall, tell: BinaryIO) -> Reply:
     if isinstance(call, Look):
         made_by = kind(call.spec.kind)
         return LookDone(needs=made_by.needs(call.spec), allow=made_by.allow)
-    if isinstance(call, Split):
-        return split(call)
-    if isinstance(call, Verify):
-        return verify(call)
-    return stitch(call, tell)
+    try:
+        if isinstance(call, Split):
+            return split(call)
+        if isinstance(call, Verify):
+            return verify(call)
+        return stitch(call, tell)
+    finally:
+        shutil.rmtree(call.work, ignore_errors=True)
 
 
 def split(call: Split) -> SplitDone:
@@ -48,6 +52,7 @@ def split(call: Split) -> SplitDone:
         raise SplitFailed(f"The kind {call.spec.kind} cut the task into {len(regions)} jobs, which are none or have a name twice.")
     return SplitDone(
         spec=examined.spec,
+        stage=stages[call.stage].name,
         regions=regions,
         needs=made_by.needs(examined.spec),
         allow=made_by.allow,
@@ -91,7 +96,7 @@ def pieces(given: list[tuple[Region, Files]], work: Path) -> Iterator[Piece]:
 
 
 def folder_of(files: Files, work: Path) -> MappingFolder:
-    return MappingFolder({name: Path(what) if isinstance(what, str) else what for name, what in files.items()}, work)
+    return MappingFolder({name: Path(file.path) if file.data is None else file.data for name, file in files.items()}, work)
 
 
 def main() -> None:

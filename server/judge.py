@@ -21,7 +21,7 @@ from ..common.model import Cause, Failure, Grant, Output, Region, Result, Ruling
 from ..common.states import AttemptState
 from . import ledger
 from .aftermath import Aftermath
-from .calls import Files, Verify
+from .calls import File, Files, Verify
 from .dispatcher import Dispatcher
 from .hands import Hands
 from .keeper import Keeper
@@ -215,8 +215,8 @@ class Judge:
     def _files(self, case: Case) -> Files:
         files: Files = {}
         for output in case.result.outputs:
-            path = self._file(case.result.lease, output)
-            files[output.path] = output.data if output.data is not None else str(path)
+            path = self._file(case.result.lease, output) if output.data is None else None
+            files[output.path] = File(path=str(path)) if output.data is None else File(data=output.data)
         return files
 
     def _file(self, lease: str, output: Output) -> Path | None:
@@ -260,7 +260,8 @@ class Judge:
             self._dispatcher.done(case.ended.task, case.ended.job, case.result.seconds)
         else:
             log.info("lease %s ended: %s: %s", lease[:8], case.failure.cause, case.failure.sentence)
-        self._aftermath.ended(node, lease, case.ended)
+        given_back = case.failure is not None and case.failure.cause is Cause.RETURNED
+        self._aftermath.ended(node, lease, case.ended, given_back=given_back)
         if case.uploaded or case.failure is not None:
             self._keeper.drop_lease(lease)
 

@@ -111,7 +111,15 @@ def claim_task(tx: Tx, task: str, farm: FarmShape) -> int:
 
 
 def add_jobs(
-    tx: Tx, task: str, run: int, stage: int, spec: TaskSpec, version: int, regions: Sequence[Region], notes: Sequence[str] = ()
+    tx: Tx,
+    task: str,
+    run: int,
+    stage: int,
+    spec: TaskSpec,
+    version: int,
+    stage_name: str,
+    regions: Sequence[Region],
+    notes: Sequence[str] = (),
 ) -> list[tuple[str, Region]] | None:
     """The stage's jobs, QUEUED; None where the task was cancelled meanwhile."""
     row = need_task(tx, task)
@@ -120,7 +128,7 @@ def add_jobs(
     if TaskState(row["state"]) is TaskState.STITCHING:
         step_task(tx, row, TaskState.RUNNING, cause=f"stage {stage}")
     tx.run("run_stage", task=task, number=run, stage=stage)
-    tx.run("run_spec", task=task, number=run, spec=text(spec), version=version)
+    tx.run("run_spec", task=task, number=run, spec=text(spec), version=version, stage_name=stage_name)
     tx.run("task_notes", id=task, notes=text(list(notes)))
     jobs = [(new_id(), region) for region in regions]
     tx.many(

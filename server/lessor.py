@@ -118,7 +118,7 @@ class Lessor:
             task_name=work.spec.name,
             kind=work.spec.kind,
             kind_version=work.kind_version,
-            stage=str(work.stage),
+            stage=work.stage,
             region=one.region,
             options=work.spec.options,
             limits=work.spec.limits,

@@ -93,7 +93,9 @@ class Splitter:
             self.give_up(splitting.task, splitting.run, str(error))
             return
         task, run = splitting.task, splitting.run
-        jobs = self._store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, done.spec, done.version, done.regions, done.warnings))
+        jobs = self._store.write(
+            lambda tx: ledger.add_jobs(tx, task, run, 0, done.spec, done.version, done.stage, done.regions, done.warnings)
+        )
         if jobs is None:
             return
         packs, of_path = self._works.files(splitting.bundle)
@@ -106,7 +108,7 @@ class Splitter:
             program=splitting.farm.program,
             kind_version=done.version,
             bundle=splitting.bundle,
-            stage=0,
+            stage=done.stage,
             packs=packs,
             of_path=of_path,
         )
@@ -129,7 +131,7 @@ class Splitter:
             program=run["program"],
             kind_version=run["version"],
             bundle=bundle,
-            stage=run["stage"],
+            stage=run["stage_name"],
             packs=packs,
             of_path=of_path,
         )

@@ -18,7 +18,7 @@ from ..common.errors import ClusterRayError, StitchFailed
 from ..common.model import PackRef, Region, TaskSpec
 from . import ledger
 from .aftermath import Aftermath
-from .calls import Files, Stitch, StitchDone
+from .calls import File, Files, Stitch, StitchDone
 from .hands import Hands
 from .keeper import Keeper
 from .splitter import Splitter
@@ -102,7 +102,10 @@ class Stitcher:
         return [(path.relative_to(out).as_posix(), self._keeper.adopt_file(path)) for path in files]
 
     def _files(self, outputs: list[Row]) -> Files:
-        return {o["path"]: bytes(o["data"]) if o["data"] is not None else str(self._keeper.plain(o["digest"])) for o in outputs}
+        return {
+            o["path"]: File(path=str(self._keeper.plain(o["digest"]))) if o["data"] is None else File(data=bytes(o["data"]))
+            for o in outputs
+        }
 
     def _going(self, task: str, fraction: float) -> None:
         self.fraction[task] = fraction

@@ -24,7 +24,7 @@ class Work:
     program: str
     kind_version: int
     bundle: PackRef
-    stage: int
+    stage: str
     packs: Mapping[str, Path]
     """Digest -> file, of all packs of the task."""
     of_path: Mapping[str, str] = field(default_factory=dict)

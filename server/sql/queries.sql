@@ -55,7 +55,7 @@ INSERT INTO runs (task, number, farm, program, spec, created) VALUES (:task, :nu
 -- name: run
 SELECT * FROM runs WHERE task = :task AND number = :number;
 -- name: run_spec
-UPDATE runs SET spec = :spec, version = :version WHERE task = :task AND number = :number;
+UPDATE runs SET spec = :spec, version = :version, stage_name = :stage_name WHERE task = :task AND number = :number;
 -- name: run_stage
 UPDATE runs SET stage = :stage WHERE task = :task AND number = :number;
 

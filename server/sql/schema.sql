@@ -38,6 +38,7 @@ CREATE TABLE runs (
   program TEXT NOT NULL,                                  -- the one version that serves this run
   spec    TEXT NOT NULL,                                  -- TaskSpec as examined, JSON
   stage   INTEGER NOT NULL DEFAULT 0,
+  stage_name TEXT NOT NULL DEFAULT '',
   version INTEGER NOT NULL DEFAULT 0,                     -- the kind's, when it split
   created REAL NOT NULL,
   PRIMARY KEY (task, number)

@@ -30,7 +30,7 @@ def submit(tx, spec=SPEC, owner="me"):
 def in_work(store, count=3):
     task = store.write(submit)
     run = store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
-    jobs = store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, [Region(name=f"r{n}") for n in range(count)]))
+    jobs = store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, "echo", [Region(name=f"r{n}") for n in range(count)]))
     return task, run, [job for job, _ in jobs]
 
 
@@ -119,7 +119,7 @@ def test_a_restart_makes_new_job_and_lease_ids(store):
     store.write(lambda tx: ledger.end_task(tx, task, TaskState.CANCELED))
     store.write(lambda tx: ledger.restart_task(tx, task))
     run = store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
-    fresh = [job for job, _ in store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, [Region(name="r0")]))]
+    fresh = [job for job, _ in store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, "echo", [Region(name="r0")]))]
     assert not set(fresh) & set(jobs)
     assert lease(store, fresh[0])[0].lease not in leases
     assert finish(store, leases[0]) is False
@@ -170,7 +170,7 @@ class Farm(RuleBasedStateMachine):
     def add(self, jobs):
         task = self.store.write(submit)
         run = self.store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
-        made = self.store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, [Region(name=f"r{n}") for n in range(jobs)]))
+        made = self.store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, "echo", [Region(name=f"r{n}") for n in range(jobs)]))
         self.tasks.append(task)
         self.jobs += [job for job, _ in made]
 
@@ -208,7 +208,7 @@ class Farm(RuleBasedStateMachine):
         task = data.draw(st.sampled_from(self.tasks))
         self.attempt(lambda tx: ledger.restart_task(tx, task))
         run = self.attempt(lambda tx: ledger.claim_task(tx, task, FarmShape()))
-        made = self.attempt(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, [Region(name="r0")])) if run else None
+        made = self.attempt(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, "echo", [Region(name="r0")])) if run else None
         self.jobs += [job for job, _ in made or []]
 
     @precondition(lambda self: self.tasks)

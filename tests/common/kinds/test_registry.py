@@ -1,0 +1,29 @@
+"""Kinds are found by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from clusterray.common.errors import KindError, UsageError
+from clusterray.common.kinds.registry import EXTRA, kind, kinds
+
+
+def test_povray_is_there() -> None:
+    """The installed package brings POV-Ray, and only what it should: the echo kind is for tests."""
+    assert kind("povray").name == "povray"
+    assert "echo" not in kinds()
+
+
+def test_the_nearest_name() -> None:
+    """A misspelt kind is told the right one."""
+    with pytest.raises(UsageError, match='"povrai"; did you mean "povray"'):
+        kind("povrai")
+
+
+def test_extra_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable adds kinds that are no entry points; one that is not there is named."""
+    monkeypatch.setenv(EXTRA, "clusterray.common.kinds.echo:ECHO")
+    assert list(kinds()) == ["echo", "povray"]
+    monkeypatch.setenv(EXTRA, "clusterray.nowhere:KIND")
+    with pytest.raises(KindError, match="clusterray.nowhere:KIND"):
+        kinds()
