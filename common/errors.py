@@ -7,6 +7,7 @@
     ├── ProtocolError               the peer broke the rules of the wire; the link closes
     │   ├── FrameError              a length over the cap, or bytes cut short
     │   ├── DecodeError             a frame that is no known message
+    │   │   └── OtherVersion        a hello of another version of the protocol, too strange to decode
     │   └── IllegalStep             a known message at the wrong moment
     ├── LinkError                   the network; try again
     │   ├── NoServer                exit 3   nothing answers at the address
@@ -55,14 +56,17 @@ class UsageError(ClusterRayError):
 class TaskFileError(UsageError):
     """A task folder or one of its description files is wrong.
 
-    ``path`` and ``line`` (from 1) are put before the sentence where they are known.
+    ``path`` and ``line`` (from 1) are put before the sentence where they are known. A kind that knows only which option is
+    wrong names its ``key`` (``options.width``), and taskfile.py finds the line.
     """
 
     code = "task_file"
 
-    def __init__(self, sentence: str, *, path: str | Path | None = None, line: int | None = None) -> None:
+    def __init__(self, sentence: str, *, path: str | Path | None = None, line: int | None = None, key: str = "") -> None:
+        self.sentence = sentence
         self.path = None if path is None else str(path)
         self.line = line
+        self.key = key
         where = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
         super().__init__(where + sentence)
 
@@ -89,6 +93,16 @@ class DecodeError(ProtocolError):
     """A frame holds no known message."""
 
     code = "decode"
+
+
+class OtherVersion(DecodeError):
+    """A hello that does not decode because the peer speaks another ``version`` of the protocol; the code is that of Refused."""
+
+    code = "version"
+
+    def __init__(self, sentence: str, version: int = 0) -> None:
+        self.version = version
+        super().__init__(sentence)
 
 
 class IllegalStep(ProtocolError):

@@ -36,8 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         farm = Farm(loaded.settings, loaded.folders.server, SystemClock())
         farm.start()
     except ClusterRayError as error:
-        announce_failure(str(error))
-        print(f"clusterray server: {error}", file=sys.stderr)
+        announce_failure(f"clusterray server: {error}", error.exit_code)
         return error.exit_code
     try:
         announce_ready(_greeting(farm))

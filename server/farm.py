@@ -6,6 +6,7 @@ Stopped in reverse: nobody comes in, links are cut, threads end, hands end, and 
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import platform
@@ -165,6 +166,8 @@ class Farm:
             self._verifying = threading.Thread(target=verify_again, args=(self.judge, leases), name="verify again", daemon=True)
             self._verifying.start()
         self.task_thread.wake()
+        listening = {"port": self.port, "addresses": list(self._settings.server.addresses or self._bound())}
+        (self.data / "listening.json").write_text(json.dumps(listening))  # for `join-code`, which need not know our settings
         log.info("server %s is up: farm %s, port %d, FTP port %d", self.name, self.farm_id[:8], self.port, self.ftp_port)
 
     def stop(self) -> None:

@@ -214,12 +214,20 @@ class _Session(TLS_FTPHandler):  # type: ignore[misc]
             self.thread.take_over(path, self)
         return super().ftp_STOR(file, mode)
 
-    def _one_at_a_time(self) -> bool:
-        """Whether a transfer may begin; one that was announced and never got its connection is forgotten."""
+    def ftp_ABOR(self, line: str) -> None:  # noqa: N802
+        self._forget()
+        super().ftp_ABOR(line)
+
+    def _forget(self) -> None:
+        """Drop a transfer that was announced and never got its connection, so that the next connection is not taken for it."""
         for pending, place in ((self._in_dtp_queue, 0), (self._out_dtp_queue, 2)):
             if pending is not None and pending[place] is not None:
                 pending[place].close()
         self._in_dtp_queue = self._out_dtp_queue = None
+
+    def _one_at_a_time(self) -> bool:
+        """Whether a transfer may begin."""
+        self._forget()
         if self.data_channel is not None and self.data_channel.file_obj is not None:
             self.respond("503 One transfer at a time.")
             return False
@@ -232,6 +240,7 @@ class _Session(TLS_FTPHandler):  # type: ignore[misc]
         return any(isinstance(file, Upload) and file.name == str(path) for file in files)
 
     def _make_epasv(self, extmode: bool = False) -> None:
+        self._forget()
         try:
             super()._make_epasv(extmode)
         except _RangeSpent:

@@ -2,7 +2,8 @@
 
     packs/ab/<digest>[.zst]     verified, fsynced, never changed; ``.zst`` where it came encoded
     uploads/<session>/          what a submitter is sending: ``<digest>[.zst].part``
-    leases/<lease>/out/         what a node is sending
+    leases/<lease>/in/          what a node is sending
+    leases/<lease>/out/         what it has sent and was found to be right; out of reach of its FTP account
     checking/                   taken out of an upload, being hashed
     plain/                      decoded copies of ``.zst`` packs for those who need a real file
 
@@ -120,8 +121,12 @@ class Keeper:
         """Where an upload session stores; the FTP account's ``write``."""
         return _made(self._uploads / session)
 
+    def sending_folder(self, lease: str) -> Path:
+        """Where a lease's outputs arrive; the FTP account's ``write``."""
+        return _made(self._leases / lease / "in")
+
     def lease_folder(self, lease: str) -> Path:
-        """A lease's folder; its ``out/`` is the FTP account's ``write``."""
+        """A lease's folder; what take_outputs() has found right lies in its ``out/``."""
         _made(self._leases / lease / "out")
         return self._leases / lease
 
@@ -152,32 +157,38 @@ class Keeper:
             mine.unlink(missing_ok=True)
 
     def take_outputs(self, lease: str, outputs: tuple[Output, ...]) -> tuple[str, ...]:
-        """Which of a lease's outputs are missing or wrong; those that are right are on the disk for good, where they lie.
+        """Which of a lease's outputs are missing or wrong; those that are right are on the disk for good, in the lease's ``out/``.
 
-        Revoke the lease's account first: then nothing changes behind the check. Outputs that carry their bytes are passed over.
+        A file is moved there first and then looked at, so that its sender cannot change it after the check. What was right at an
+        earlier call stays right. Outputs that carry their bytes are passed over.
         """
-        out = self._leases / lease / "out"
+        out = self.lease_folder(lease) / "out"
         wrong = []
-        folders = {out}
+        folders = {out, out.parent}
         for output in outputs:
             if output.data is None:
                 path = out / output.path
-                if name_fault(output.path) or not self._right(path, output):
+                if name_fault(output.path) or not self._right(path, self._leases / lease / "in" / output.path, output):
                     wrong.append(output.path)
                 else:
                     folders.update(parent for parent in path.parents if out in parent.parents)
         for folder in folders:
-            if folder.is_dir():
-                _sync_folder(folder)
+            _sync_folder(folder)
         return tuple(wrong)
 
-    def _right(self, path: Path, output: Output) -> bool:
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size != output.size or self._writing(path):
+    def _right(self, path: Path, sent: Path, output: Output) -> bool:
+        with contextlib.suppress(OSError):
+            if sent.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                sent.replace(path)
+            if self._writing(sent) or self._writing(path):
+                path.unlink()
                 return False
-            if _hash(file) == output.digest:
-                os.fsync(file.fileno())
-                return True
+            with path.open("rb") as file:
+                if os.fstat(file.fileno()).st_size == output.size and _hash(file) == output.digest:
+                    os.fsync(file.fileno())
+                    return True
+            path.unlink()
         return False
 
     def adopt(self, path: Path, digest: str) -> None:

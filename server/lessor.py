@@ -40,7 +40,7 @@ class Door(Protocol):
 class Folders(Protocol):
     """The keeper's part in it."""
 
-    def lease_folder(self, lease: str) -> Path: ...
+    def sending_folder(self, lease: str) -> Path: ...
 
 
 class Lessor:
@@ -106,7 +106,7 @@ class Lessor:
     def account(self, lease: str, packs: Mapping[str, Path]) -> Account:
         """A fresh account for a lease; an older one of it ends."""
         password = new_token()
-        self._door.grant(lease, password, read=packs, write=self._folders.lease_folder(lease) / "out", write_names="out")
+        self._door.grant(lease, password, read=packs, write=self._folders.sending_folder(lease), write_names="out")
         return Account(user=lease, password=password, port=self._door.port)
 
     def _grant(self, one: Leased, work: Work) -> Grant:

@@ -33,6 +33,7 @@ VERSION = 1
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
     """Base of all messages; the tag is the class's name in lower case."""
 
+
 # --- questions of both roles
 
 
@@ -293,7 +294,23 @@ Question = Union[
     Hello, Bye, Ask, Beat, Finished, Resume, Have, Stored, Submit, Tasks, Show, Watch, Change, Fetch, Log, Nodes, ChangeNode, Status
 ]
 Answer = Union[
-    Welcome, Refused, Denied, Leases, Beaten, Judged, Resumed, Missing, Kept, Submitted, TaskList, TaskDetail, News, Changed, Assets,
-    Lines, NodeList, ServerStatus,
+    Welcome,
+    Refused,
+    Denied,
+    Leases,
+    Beaten,
+    Judged,
+    Resumed,
+    Missing,
+    Kept,
+    Submitted,
+    TaskList,
+    TaskDetail,
+    News,
+    Changed,
+    Assets,
+    Lines,
+    NodeList,
+    ServerStatus,
 ]
 AnyMessage = Union[Question, Answer]

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from clusterray.common import proc, process
 from clusterray.common.errors import FileError
+from clusterray.common.lines import LINE_CAP
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
 
@@ -52,16 +53,6 @@ def test_lines_are_split_at_cr_and_lf_and_both_outputs_are_heard(tmp_path: Path)
     assert child.lines() == tuple(heard)
 
 
-def test_split_is_the_same_however_the_bytes_arrive() -> None:
-    """No line is lost or doubled where a pipe cuts the output."""
-    data = "one\rtwo\r\n\nthree\u00e4\nfour".encode()
-    whole = process.LineSplitter()
-    expected = whole.feed(data) + whole.end()
-    single = process.LineSplitter()
-    lines = [line for byte in data for line in single.feed(bytes([byte]))] + single.end()
-    assert lines == expected == ["one", "two", "three\u00e4", "four"]
-
-
 @pytest.mark.parametrize("how", ["line", "lines"])
 def test_a_chatterer_fills_no_memory(tmp_path: Path, how: str) -> None:
     """A program may print 64 MB, in one line or in many: the last 200 lines are kept, each cut at 4 KiB."""
@@ -70,7 +61,7 @@ def test_a_chatterer_fills_no_memory(tmp_path: Path, how: str) -> None:
     lines = child.lines()
     assert lines[-1] == "the end"
     assert len(lines) == (2 if how == "line" else process.LAST_LINES)
-    assert max(map(len, lines)) <= process.LINE_CAP
+    assert max(map(len, lines)) <= LINE_CAP
 
 
 def test_exit_codes_and_signals_are_told_apart(tmp_path: Path) -> None:

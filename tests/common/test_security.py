@@ -46,6 +46,18 @@ def test_a_secret_is_for_its_owner_alone_whatever_the_umask(tmp_path: Path, mask
     assert [entry.name for entry in tmp_path.iterdir()] == ["secret"]
 
 
+def test_what_root_writes_into_a_services_folder_belongs_to_the_service(tmp_path: Path) -> None:
+    """After `sudo clusterray join-code --new` the server, which is not root, still reads its tokens."""
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 65534, 65534)
+    Tokens(tmp_path).renew(Role.NODE)
+    with FolderLock(tmp_path):
+        pass
+    assert {path.name: path.stat().st_uid for path in tmp_path.iterdir()} == dict.fromkeys(
+        ("lock", "tokens.json", "tokens.lock"), tmp_path.stat().st_uid
+    )
+
+
 def test_a_failed_write_leaves_the_old_secret_and_no_rubbish(tmp_path: Path) -> None:
     (tmp_path / "secret").mkdir()
     with pytest.raises(OSError):

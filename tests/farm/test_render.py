@@ -85,7 +85,6 @@ def test_a_node_killed_in_mid_render_costs_nothing_but_time(box):
     until(victim_works)
     box.kill("victim")
     box.run("watch", ident, timeout=100)
-    box.run("fetch", ident)
     scene = next(folder.glob("*.pov"))
     with Image.open(box.folder / "scene-result" / f"{scene.stem}.png") as image:
         size = image.size
@@ -104,7 +103,6 @@ def test_the_server_killed_in_mid_render_goes_on_where_it_was(box):
     box.kill("server")
     box.server()
     box.run("watch", ident, timeout=100)
-    box.run("fetch", ident)
     same(box.folder / "scene-result" / "biscuit.png", unsplit(folder / "biscuit.pov", box.folder / "alone.png", 640, 480, "+A0.1", "+AM2"))
     assert all(len(job["attempts"]) == 1 for job in box.task(ident)["job_list"])
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-
 from clusterray.common.kinds.echo import ECHO, content
 from clusterray.common.model import Cause, Region, TaskSpec
 from clusterray.common.testing_kinds import check_kind, rehearse

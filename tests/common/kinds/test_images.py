@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
-
 from clusterray.common.errors import OutputRejected
 from clusterray.common.kinds import images
 from clusterray.common.kinds.images import PictureWriter, TileReader, any_rows, gamma_chunks, unfilter
-from clusterray.common.kinds.pnm import rows_of
 from clusterray.common.kinds.png import BadPicture, FilteredRows, Format, check_tile, write_tile
+from clusterray.common.kinds.pnm import rows_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
 
 
 def noise(form: Format, seed: int = 1) -> np.ndarray:
@@ -31,7 +30,9 @@ def rows(data: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in data]
 
 
-FORMS = [Format(width=w, height=h, bits=b, channels=c) for (w, h), b, c in itertools.product([(1, 1), (7, 5), (33, 40)], (8, 16), (1, 2, 3, 4))]
+FORMS = [
+    Format(width=w, height=h, bits=b, channels=c) for (w, h), b, c in itertools.product([(1, 1), (7, 5), (33, 40)], (8, 16), (1, 2, 3, 4))
+]
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)

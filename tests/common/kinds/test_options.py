@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from clusterray.common.errors import TaskFileError
 from clusterray.common.kinds.kind import Option
 from clusterray.common.kinds.options import nearest, normalise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from clusterray.common.kinds.povray_output import diagnose, progress, unwrapped
 from clusterray.common.model import Cause
 
@@ -39,7 +38,10 @@ def test_a_mistake_in_the_scene() -> None:
     """POV-Ray's own message with file and line; no other node would do better."""
     failure = diagnose({}, "")(1, SYNTAX)
     assert failure.cause is Cause.INPUT
-    assert failure.sentence == "File 'sub/x.inc' line 2: Parse Error: Expected 'object or directive', undeclared identifier 'foo' found instead"
+    assert (
+        failure.sentence
+        == "File 'sub/x.inc' line 2: Parse Error: Expected 'object or directive', undeclared identifier 'foo' found instead"
+    )
 
 
 def test_a_missing_picture() -> None:
@@ -65,8 +67,13 @@ def test_names_are_those_of_the_task() -> None:
 @pytest.mark.parametrize(
     ("code", "lines", "cause", "words"),
     [
-        (2, ["Render cancelled by user"], Cause.ERROR, "told to stop"),
-        (1, ["File 'mem.pov' line 2: Parse Error: std::bad_alloc", "Fatal error in parser: Cannot parse input."], Cause.MEMORY, "out of memory"),
+        (2, ["Fatal error in renderer: Frontend halted render."], Cause.ERROR, "told to stop"),
+        (
+            1,
+            ["File 'mem.pov' line 2: Parse Error: std::bad_alloc", "Fatal error in parser: Cannot parse input."],
+            Cause.MEMORY,
+            "out of memory",
+        ),
         (1, ["Fatal error in renderer: Out of memory."], Cause.MEMORY, "out of memory"),
         (-9, [], Cause.MEMORY, "killed"),
         (137, [], Cause.MEMORY, "killed"),
@@ -87,5 +94,6 @@ def test_other_ends(code: int, lines: list[str], cause: Cause, words: str) -> No
 
 
 def test_progress_lines_are_no_evidence() -> None:
-    """The tail holds messages, not hundreds of "Rendered"."""
+    """The tail holds messages, not hundreds of "Rendered", nor POV-Ray's page of credits."""
+    assert diagnose({}, "")(1, ["Copyright 1991-2013 …", *SYNTAX]).tail[0].startswith("==== [Parsing")
     assert diagnose({}, "")(1, ["Rendered 1 of 2 pixels (50%)"] * 50 + ["Render failed"]).tail == ("Render failed",)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from clusterray.common.bundle import MappingFolder
 from clusterray.common.errors import TaskFileError
 from clusterray.common.kinds import povray_scene
@@ -69,7 +68,10 @@ def test_where_povray_looks(tmp_path: Path) -> None:
     look(tmp_path, '#include "x.inc"', name="sub/a.pov", x_inc="")
 
 
-@pytest.mark.parametrize("scene", ['#include concat("a", ".inc")', "#include Name", '#if (0)\n#include "nope.inc"\n#end', '#macro M()\n#include "nope.inc"\n#end'])
+@pytest.mark.parametrize(
+    "scene",
+    ['#include concat("a", ".inc")', "#include Name", '#if (0)\n#include "nope.inc"\n#end', '#macro M()\n#include "nope.inc"\n#end'],
+)
 def test_what_may_be_fine_is_only_warned_of(scene: str, tmp_path: Path) -> None:
     """A computed name, or an include that POV-Ray may never come to."""
     assert len(look(tmp_path, scene).warnings) == 1
@@ -77,7 +79,10 @@ def test_what_may_be_fine_is_only_warned_of(scene: str, tmp_path: Path) -> None:
 
 def test_missing_pictures_and_fonts_are_warned_of(tmp_path: Path) -> None:
     """POV-Ray's own fonts and maps are known."""
-    found = look(tmp_path, 'image_map { png "no.png" }\ntext { ttf "timrom.ttf" "Hi" 1, 0 }\nheight_field { "hill.png" }\ntext { ttf "no.ttf" "png" }')
+    found = look(
+        tmp_path,
+        'image_map { png "no.png" }\ntext { ttf "timrom.ttf" "Hi" 1, 0 }\nheight_field { "hill.png" }\ntext { ttf "no.ttf" "png" }',
+    )
     assert [warning.split(":")[1] for warning in found.warnings] == ["1", "3", "4"]
 
 

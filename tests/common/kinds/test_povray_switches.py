@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from clusterray.common.errors import TaskFileError
 from clusterray.common.kinds.povray_ini import parse_ini
 from clusterray.common.kinds.povray_options import Settled, absorb, settle
 from clusterray.common.kinds.povray_switches import from_words
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 def said(*words: str) -> Settled:
@@ -47,7 +46,8 @@ def test_what_is_passed_on() -> None:
     """The rest of the whitelist goes on in one canonical form; a later word wins over an earlier one."""
     found = said("+MB25", "-SU", "+AG2.2", "Declare=X=1", "Declare=Y=a", "+K0.5", "+MV3.7", "+SU")
     assert found.args == [
-        "Bounding=on", "Bounding_Threshold=25", "Antialias_Gamma=2.2", "Declare=X=1", "Declare=Y=a", "Clock=0.5", "Version=3.7", "Split_Unions=on",
+        "Bounding=on", "Bounding_Threshold=25", "Antialias_Gamma=2.2", "Declare=X=1", "Declare=Y=a",
+        "Clock=0.5", "Version=3.7", "Split_Unions=on",
     ]  # fmt: skip
     assert settle(from_words(found.args)).args == found.args, "what was passed on once reads the same again"
 
@@ -138,7 +138,9 @@ def test_an_ini_as_povray_reads_it() -> None:
     assert warnings == ["a.ini:8: only what stands before the first section is used; [high] and what follows is left out."]
 
 
-@pytest.mark.parametrize(("text", "line"), [("\nWidth\n", 2), ("; x\n\n+ZZ", 3), ('Width=3\n+L"abc', 2), ("Output_File_Type=T", 1), ("\n\n\nFinal_Frame=3", 4)])
+@pytest.mark.parametrize(
+    ("text", "line"), [("\nWidth\n", 2), ("; x\n\n+ZZ", 3), ('Width=3\n+L"abc', 2), ("Output_File_Type=T", 1), ("\n\n\nFinal_Frame=3", 4)]
+)
 def test_a_mistake_in_an_ini_has_its_line(text: str, line: int) -> None:
     """Refused switches too."""
     with pytest.raises(TaskFileError) as caught:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from clusterray.common.errors import KindError, UsageError
 from clusterray.common.kinds.registry import EXTRA, kind, kinds
 
@@ -25,5 +24,5 @@ def test_extra_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(EXTRA, "clusterray.common.kinds.echo:ECHO")
     assert list(kinds()) == ["echo", "povray"]
     monkeypatch.setenv(EXTRA, "clusterray.nowhere:KIND")
-    with pytest.raises(KindError, match="clusterray.nowhere:KIND"):
+    with pytest.raises(KindError, match=r"clusterray\.nowhere:KIND"):
         kinds()

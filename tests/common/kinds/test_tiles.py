@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from itertools import pairwise
 
+import pytest
 from clusterray.common.kinds.tiles import BLOCK, ROOMY, automatic, cuts, grid, grown
 from clusterray.common.model import FarmShape
+from hypothesis import given
+from hypothesis import strategies as st
 
 sizes = st.integers(1, 5000)
 
@@ -18,14 +19,14 @@ def test_cuts_cover_everything_once(size: int, data: st.DataObject) -> None:
     parts = data.draw(st.integers(1, min(size, 300)))
     bounds = cuts(size, parts)
     assert bounds[0] == 0 and bounds[-1] == size and len(bounds) == parts + 1
-    assert all(left < right for left, right in zip(bounds, bounds[1:], strict=False))
+    assert all(left < right for left, right in pairwise(bounds))
 
 
 @pytest.mark.parametrize(("size", "parts"), [(640, 3), (640, 7), (1000, 6), (317, 3), (7, 7), (1, 1)])
 def test_the_sizes_that_2010_lost_columns_of(size: int, parts: int) -> None:
     """Parts differ by at most one pixel where they are small."""
     bounds = cuts(size, parts)
-    lengths = [right - left for left, right in zip(bounds, bounds[1:], strict=False)]
+    lengths = [right - left for left, right in pairwise(bounds)]
     assert sum(lengths) == size
     assert size // parts >= ROOMY or max(lengths) - min(lengths) <= 1
 

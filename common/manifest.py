@@ -1,0 +1,146 @@
+"""The manifest of a bundle: a folder's files, and which pack each of them lies in.
+
+It is JSON in one fixed order, so that the same folder gives the same bytes, hence the same digest, hence nothing to send.
+It comes from strangers too: ``read_manifest()`` refuses every name that could leave the folder before anyone uses it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+import msgspec
+
+from .errors import FileError, UnsafeArchive
+from .model import PackRef
+
+VERSION = 1
+LONGEST = 2048
+"""Bytes of a path: Linux takes 4096 for the whole, and a node puts its own folders before it."""
+MOST_FILES = 1_000_000
+MODES = (0o644, 0o755)
+TAR_MOST = 32 << 20
+"""Above what plan() makes of 9 MiB in 4,096 files with the longest names; a tar is read into memory."""
+
+
+class FileEntry(msgspec.Struct, frozen=True, array_like=True):
+    """One file. ``pack`` is an index into ``Bundle.packs``; ``offset`` is where its bytes start in the plain pack."""
+
+    path: str
+    size: int
+    mode: int
+    digest: str
+    pack: int
+    offset: int
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder. Files are in path order; packs in the order in which they are first needed."""
+
+    version: int = VERSION
+    files: tuple[FileEntry, ...]
+    packs: tuple[PackRef, ...]
+
+    def pack(self, entry: FileEntry) -> PackRef:
+        """The pack that holds this file."""
+        return self.packs[entry.pack]
+
+    def by_pack(self, files: Iterable[FileEntry]) -> dict[PackRef, list[FileEntry]]:
+        """Files grouped by their pack, in the order of their bytes."""
+        groups: dict[PackRef, list[FileEntry]] = {}
+        for entry in sorted(files, key=lambda entry: (entry.pack, entry.offset)):
+            groups.setdefault(self.packs[entry.pack], []).append(entry)
+        return groups
+
+
+def name_fault(path: str) -> str:
+    """Why a relative path cannot be a file of ours, as the end of a sentence; empty: it can."""
+    try:
+        raw = path.encode()
+    except UnicodeEncodeError:
+        return "is not valid UTF-8"
+    if len(raw) > LONGEST:
+        return f"is longer than {LONGEST} bytes"
+    if any(unicodedata.category(letter) == "Cc" for letter in path):
+        return "has control characters in it"
+    if path.startswith("/"):
+        return "is absolute"
+    parts = path.split("/")
+    if ".." in parts:
+        return "leads out of the folder"
+    if "" in parts or "." in parts:
+        return "has empty parts"
+    if any(len(part.encode()) > 255 for part in parts):
+        return "has a part of more than 255 bytes"
+    return ""
+
+
+def is_digest(text: str) -> bool:
+    """64 lower-case hex digits."""
+    return len(text) == 64 and not set(text) - set("0123456789abcdef")
+
+
+def write_manifest(bundle: Bundle) -> bytes:
+    """The bytes whose sha256 names the bundle."""
+    return msgspec.json.encode(bundle)
+
+
+def read_manifest(data: bytes) -> Bundle:
+    """Decode and check; raises UnsafeArchive with the file's name, or FileError where it is no manifest of this version."""
+    try:
+        bundle = msgspec.json.decode(data, type=Bundle)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"The manifest cannot be read: {error}.") from error
+    if bundle.version != VERSION:
+        raise FileError(f"The manifest is of version {bundle.version}, this program reads {VERSION}; bring both sides to one release.")
+    _check(bundle)
+    return bundle
+
+
+def _check(bundle: Bundle) -> None:
+    if len(bundle.files) > MOST_FILES:
+        raise UnsafeArchive(f"The manifest lists more than {MOST_FILES} files.")
+    for pack in bundle.packs:
+        if not is_digest(pack.digest) or pack.size < 0:
+            raise UnsafeArchive(f"The manifest names a pack {pack.digest!r:.80} that cannot be one.")
+    seen: set[str] = set()
+    for entry in bundle.files:
+        fault = name_fault(entry.path)
+        if fault:
+            raise UnsafeArchive(f"The file name {entry.path!r:.200} {fault}.")
+        if entry.path in seen:
+            raise UnsafeArchive(f"The file {entry.path} is listed twice.")
+        seen.add(entry.path)
+        if entry.mode not in MODES or not is_digest(entry.digest) or entry.size < 0 or entry.offset < 0:
+            raise UnsafeArchive(f"The entry of {entry.path} has a mode, digest or size that cannot be.")
+        if not 0 <= entry.pack < len(bundle.packs) or entry.offset + entry.size > bundle.packs[entry.pack].size:
+            raise UnsafeArchive(f"The bytes of {entry.path} do not lie within their pack.")
+        pack = bundle.packs[entry.pack]
+        if entry.offset == 0 and (entry.digest, entry.size) != (pack.digest, pack.size):
+            raise UnsafeArchive(f"{entry.path} is said to be a pack of its own and is not.")
+        if entry.offset > 0 and pack.size > TAR_MOST:
+            raise UnsafeArchive(f"{entry.path} lies in a tar of {pack.size} bytes; none may be larger than {TAR_MOST}.")
+    for path in seen:
+        parent = path.rpartition("/")[0]
+        while parent:
+            if parent in seen:
+                raise UnsafeArchive(f"{parent} is listed both as a file and as a folder.")
+            parent = parent.rpartition("/")[0]
+
+
+def chosen(bundle: Bundle, only: Iterable[str]) -> tuple[FileEntry, ...]:
+    """The files with these paths, or below them; nothing named: all. FileError names what the bundle does not have."""
+    wanted = {path.strip("/") for path in only}
+    if not wanted:
+        return bundle.files
+    found: set[str] = set()
+    files = []
+    for entry in bundle.files:
+        parts = entry.path.split("/")
+        hits = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)} & wanted
+        if hits:
+            found |= hits
+            files.append(entry)
+    if wanted - found:
+        raise FileError(f"The bundle has no file {min(wanted - found)}.")
+    return tuple(files)
