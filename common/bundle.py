@@ -17,7 +17,7 @@ from typing import BinaryIO
 from . import tar
 from .encoding import BLOCK, full_read, is_encoded, pays, plain_blocks, read_plain
 from .errors import DigestMismatch, FileError, UnsafeArchive
-from .manifest import Bundle, FileEntry, chosen, read_manifest, write_manifest
+from .manifest import MOST_BYTES, Bundle, FileEntry, chosen, read_manifest, write_manifest
 from .model import PackRef
 from .packs import PackSource, find, scan, skipped
 
@@ -71,10 +71,8 @@ def unpack_bundle(manifest: Path, pack_path: Callable[[str], Path], dest: Path, 
 
 
 def _manifest_at(path: Path) -> Bundle:
-    if not is_encoded(path):
-        return read_manifest(path.read_bytes())
     with path.open("rb") as source:
-        return read_manifest(b"".join(plain_blocks(source, 1 << 30, encoded=True)))
+        return read_manifest(b"".join(plain_blocks(source, MOST_BYTES, encoded=is_encoded(path))))
 
 
 def unpack_files(bundle: Bundle, files: Iterable[FileEntry], pack_path: Callable[[str], Path], dest: Path) -> None:

@@ -18,6 +18,8 @@ VERSION = 1
 LONGEST = 2048
 """Bytes of a path: Linux takes 4096 for the whole, and a node puts its own folders before it."""
 MOST_FILES = 1_000_000
+MOST_BYTES = 256 << 20
+"""Of a manifest: it is read into memory, on the server too; a million files with names of 60 letters need about as much."""
 MODES = (0o644, 0o755)
 TAR_MOST = 32 << 20
 """Above what plan() makes of 9 MiB in 4,096 files with the longest names; a tar is read into memory."""
@@ -87,6 +89,8 @@ def write_manifest(bundle: Bundle) -> bytes:
 
 def read_manifest(data: bytes) -> Bundle:
     """Decode and check; raises UnsafeArchive with the file's name, or FileError where it is no manifest of this version."""
+    if len(data) > MOST_BYTES:
+        raise UnsafeArchive(f"The manifest is larger than {MOST_BYTES} bytes; nothing that we make is.")
     try:
         bundle = msgspec.json.decode(data, type=Bundle)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -26,9 +26,9 @@ def split_address(text: str) -> tuple[str, int]:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
-        raise UsageError(f"{text!r} is no address: write an IPv6 address in brackets, as [::1]:5007")
+        raise UsageError(f"{text!r} is no address: write an IPv6 address in brackets, as [::1]:5007.")
     if not colon or not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
-        raise UsageError(f"{text!r} is no address: write host:port, as farm.example.org:5007")
+        raise UsageError(f"{text!r} is no address: write host:port, as farm.example.org:5007.")
     return host, int(port)
 
 
@@ -74,7 +74,7 @@ def free_range(count: int, host: str = "127.0.0.1") -> tuple[int, int]:
         first = free_port(host)
         if first + count <= 65536 and all(is_free(host, port) for port in range(first, first + count)):
             return first, first + count - 1
-    raise UsageError(f"there are no {count} free ports in a row on {host}: name a range that is free in the settings")
+    raise UsageError(f"There are no {count} free ports in a row on {host}: name a range that is free in the settings.")
 
 
 def holder(port: int) -> str:

@@ -80,14 +80,14 @@ class FolderLock:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
             _hand_over(handle, self.folder)
         except OSError as error:
-            raise UsageError(f"{self.folder} cannot be used as a data folder: {error.strerror}; choose another with --data") from error
+            raise UsageError(f"{self.folder} cannot be used as a data folder: {error.strerror}; choose another with --data.") from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             pid = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
             os.close(handle)
             who = f"process {pid}" if pid.isdigit() else "another process"
-            raise AlreadyRunning(f"{self.folder} is in use by {who}: stop that one first, or choose another folder with --data") from error
+            raise AlreadyRunning(f"{self.folder} is in use by {who}: stop that one first, or choose another folder with --data.") from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
         self._handle = handle
@@ -124,7 +124,7 @@ def make_identity(folder: Path) -> Identity:
     if cert_path.exists() and not key_path.exists():
         raise UsageError(
             f"{key_path} is missing beside its certificate: restore it, or remove {cert_path} to make a new key "
-            "(then every node and submitter needs a new join code)"
+            "(then every node and submitter needs a new join code)."
         )
     try:
         if not key_path.exists():
@@ -136,9 +136,9 @@ def make_identity(folder: Path) -> Identity:
                 path.chmod(0o600)
         pin = pin_of(ssl.PEM_cert_to_DER_cert(cert_path.read_text("ascii")))
     except OSError as error:
-        raise UsageError(f"the key in {folder} cannot be used ({error.strerror}): ask as the user that the server runs as") from error
+        raise UsageError(f"The key in {folder} cannot be used ({error.strerror}): ask as the user that the server runs as.") from error
     except ValueError as error:
-        raise UsageError(f"{cert_path} is no certificate: restore it, or remove it to have it made again from the key") from error
+        raise UsageError(f"{cert_path} is no certificate: restore it, or remove it to have it made again from the key.") from error
     return Identity(cert_path=cert_path, key_path=key_path, pin=pin)
 
 
@@ -162,9 +162,9 @@ def _certificate(key_path: Path) -> bytes:
     try:
         key = serialization.load_pem_private_key(key_path.read_bytes(), password=None)
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{key_path} is no private key: restore it, or remove it to make a new one") from error
+        raise UsageError(f"{key_path} is no private key: restore it, or remove it to make a new one.") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise UsageError(f"{key_path} is not an elliptic curve key, the kind that ClusterRay makes: remove it to make a new one")
+        raise UsageError(f"{key_path} is not an elliptic curve key, the kind that ClusterRay makes: remove it to make a new one.")
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ClusterRay server")])
     certificate = (
         x509.CertificateBuilder()
@@ -197,7 +197,7 @@ def server_context(identity: Identity) -> ssl.SSLContext:
     try:
         context.load_cert_chain(identity.cert_path, identity.key_path)
     except (ssl.SSLError, OSError) as error:
-        raise UsageError(f"{identity.key_path} and {identity.cert_path} do not fit together: restore both from one backup") from error
+        raise UsageError(f"{identity.key_path} and {identity.cert_path} do not fit together: restore both from one backup.") from error
     return context
 
 
@@ -314,9 +314,9 @@ class Tokens:
         except FileNotFoundError:
             self._held, self._seen = {}, None
         except OSError as error:
-            raise UsageError(f"{self.path} cannot be read ({error.strerror}): ask as the user that the server runs as") from error
+            raise UsageError(f"{self.path} cannot be read ({error.strerror}): ask as the user that the server runs as.") from error
         except ValueError as error:
-            raise UsageError(f"{self.path} is no file of tokens: restore it, or remove it to make new ones") from error
+            raise UsageError(f"{self.path} is no file of tokens: restore it, or remove it to make new ones.") from error
         return self._held
 
 
@@ -344,7 +344,7 @@ class JoinCode(msgspec.Struct, frozen=True, kw_only=True):
     def encode(self) -> str:
         token, addresses = self.token.encode(), ",".join(self.addresses).encode()
         if not 0 < len(token) < 256 or len(addresses) > 4096 or not all(self.addresses):
-            raise UsageError("a join code needs a token and at most 4 KiB of addresses")
+            raise UsageError("A join code needs a token and at most 4 KiB of addresses.")
         body = bytes([_ROLES.index(self.role)]) + bytes.fromhex(self.pin) + bytes([len(token)]) + token + addresses
         data = (len(body) + _SUM).to_bytes(2, "big") + body
         return f"cr{_CODE_VERSION}-" + base64.urlsafe_b64encode(data + _checksum(data)).decode().rstrip("=")
@@ -356,31 +356,31 @@ class JoinCode(msgspec.Struct, frozen=True, kw_only=True):
         match = _CODE.fullmatch(code)
         if match is None:
             raise UsageError(
-                "this is no join code: one begins with cr1- and is a single word; `clusterray join-code` on the server prints it"
+                "This is no join code: one begins with cr1- and is a single word; `clusterray join-code` on the server prints it."
             )
         version, letters = int(match[1]), match[2]
         if version != _CODE_VERSION:
             raise UsageError(
-                f"this join code is of version {version} and this program reads version {_CODE_VERSION}: "
-                "install the same version of ClusterRay here and on the server"
+                f"This join code is of version {version} and this program reads version {_CODE_VERSION}: "
+                "install the same version of ClusterRay here and on the server."
             )
         if re.search(r"[^A-Za-z0-9_-]", letters):
-            raise UsageError("this join code holds a character that no join code has: copy it again, whole")
+            raise UsageError("This join code holds a character that no join code has: copy it again, whole.")
         return cls._of(_unpad(letters))
 
     @classmethod
     def _of(cls, data: bytes) -> JoinCode:
         if len(data) < 2 or len(data) < 2 + int.from_bytes(data[:2], "big"):
-            raise UsageError("this join code is cut short: copy it again to its very end")
+            raise UsageError("This join code is cut short: copy it again to its very end.")
         body, checksum = data[2:-_SUM], data[-_SUM:]
         if _checksum(data[:-_SUM]) != checksum:
-            raise UsageError("this join code is mistyped (its checksum is wrong): copy it again, whole")
+            raise UsageError("This join code is mistyped (its checksum is wrong): copy it again, whole.")
         try:
             end = 34 + body[33]
             addresses = tuple(part for part in body[end:].decode().split(",") if part)
             return cls(role=_ROLES[body[0]], addresses=addresses, pin=body[1:33].hex(), token=body[34:end].decode())
         except (IndexError, UnicodeDecodeError) as error:
-            raise UsageError("this join code was made by another version of ClusterRay: install the server's version here") from error
+            raise UsageError("This join code was made by another version of ClusterRay: install the server's version here.") from error
 
 
 def _checksum(data: bytes) -> bytes:

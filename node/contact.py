@@ -108,7 +108,7 @@ class Contact:
             )
             welcome = line.ask(hello)
             if not isinstance(welcome, Welcome):
-                raise ProtocolError(f"the server answered a hello with {type(welcome).__name__}")
+                raise ProtocolError(f"The server answered a hello with {type(welcome).__name__}.")
             if welcome.node_id:
                 self._secrets(welcome.node_token)
                 self._identity.learn(welcome.node_id, welcome.node_token, welcome.farm)
@@ -188,6 +188,6 @@ class Contact:
 def _sentence(error: ClusterRayError) -> str:
     text = str(error)
     if isinstance(error, LinkLost):
-        text = f"The server is gone: {text}"
+        text = f"The server is gone: {text[:1].lower() if text.startswith('The ') else text[:1]}{text[1:]}"
     text = text[:1].upper() + text[1:]
     return text if text.endswith((".", "?", "!")) else text + "."

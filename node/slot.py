@@ -249,7 +249,7 @@ class Slot(Service):
         sent = self._clock.boottime()
         answer = line.ask(question, timeout)
         if not isinstance(answer, kind):
-            raise ProtocolError(f"the server answered {type(question).__name__} with {type(answer).__name__}")
+            raise ProtocolError(f"The server answered {type(question).__name__} with {type(answer).__name__}.")
         self._attempt = 0
         self._answered = sent if not isinstance(question, Ask) else self._clock.boottime()
         return answer

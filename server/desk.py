@@ -12,7 +12,7 @@ import msgspec
 
 from ..common.clock import Clock
 from ..common.errors import ClusterRayError, Conflict, DeskError, HandDied, KindError, NoSuchTask, NotAllowed, PacksMissing
-from ..common.manifest import is_digest, read_manifest
+from ..common.manifest import MOST_BYTES, is_digest, read_manifest
 from ..common.model import Account, Asset, Caller, JobView, Needs, NodeInfo, NodeView, PackRef, Role, TaskSpec, TaskView, new_id
 from ..common.security import new_token
 from ..common.states import LIVE_TASK, TaskState
@@ -149,6 +149,8 @@ class Desk:
         """Take a task in. The same again gets the same answer; the answer comes after the commit."""
         _check_spec(task, spec)
         _check_digest(bundle)
+        if bundle.size > MOST_BYTES:
+            raise DeskError(f"The manifest is larger than {MOST_BYTES} bytes; submit fewer files at a time.")
         with self._store.read() as tx:
             row = tx.one("task", id=task)
         if row is not None:

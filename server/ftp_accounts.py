@@ -124,8 +124,10 @@ class Upload:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            os.close(self._fd)
-            self._on_close(self._path)
+            try:
+                os.close(self._fd)
+            finally:
+                self._on_close(self._path)
 
 
 class Accounts:

@@ -454,11 +454,16 @@ class FtpThread(Service):
     def revoke(self, user: str, *, timeout: float = 5.0) -> bool:
         """Close an account and its sessions. True: not a byte more comes from it; what it wrote may be hashed now."""
         self._accounts.revoke(user)
+        if user not in self._sessions:  # nobody is logged in; whoever is just about to be finds that it may do nothing
+            return True
         done = threading.Event()
 
         def drop() -> None:
             for session in list(self._sessions.get(user, ())):
-                session.hang_up()
+                try:
+                    session.hang_up()
+                except Exception:
+                    log.exception("ftp: a session of a closed account did not end well")
             done.set()
 
         if self._thread is None or not self._thread.is_alive() or threading.current_thread() is self._thread:

@@ -123,11 +123,10 @@ class Keeper:
 
     def sending_folder(self, lease: str) -> Path:
         """Where a lease's outputs arrive; the FTP account's ``write``."""
-        return _made(self._leases / lease / "in")
+        return self._leases / lease / "in"
 
     def lease_folder(self, lease: str) -> Path:
         """A lease's folder; what take_outputs() has found right lies in its ``out/``."""
-        _made(self._leases / lease / "out")
         return self._leases / lease
 
     def take_upload(self, session: str, pack: PackRef) -> str | None:
@@ -162,7 +161,7 @@ class Keeper:
         A file is moved there first and then looked at, so that its sender cannot change it after the check. What was right at an
         earlier call stays right. Outputs that carry their bytes are passed over.
         """
-        out = self.lease_folder(lease) / "out"
+        out = _made(self.lease_folder(lease) / "out")
         wrong = []
         folders = {out, out.parent}
         for output in outputs:

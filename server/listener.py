@@ -178,7 +178,7 @@ class Listener(Service):
         guest.link.abort()
         self._cut += 1
         if now >= self._tell_again:
-            log.warning("all %d places for unknown peers are taken: cut off %d, the last was %s", self._places, self._cut, guest.link.peer)
+            log.warning("All %d places for unknown peers are taken: cut off %d, the last was %s", self._places, self._cut, guest.link.peer)
             self._cut, self._tell_again = 0, now + 60.0
 
     def _accept(self, listening: socket.socket) -> None:
@@ -224,7 +224,7 @@ class Listener(Service):
             log.info("%s", error)
         except Exception:
             log.exception("%s: unexpected error, closing this link", link.peer)
-            link.refuse("internal", "the server met an unexpected error; its log has the details")
+            link.refuse("internal", "The server met an unexpected error; its log has the details.")
         finally:
             self._forget(guest)
 
@@ -238,7 +238,7 @@ class Listener(Service):
         where = ports.join_address(self.host, self.port)
         if error.errno == errno.EADDRINUSE:
             who = ports.holder(self.port) or "another program"
-            return f"{where} is in use by {who}: stop that one, or choose another port with --port or `[server] port`"
+            return f"{where} is in use by {who}: stop that one, or choose another port with --port or `[server] port`."
         if error.errno == errno.EACCES:
-            return f"{where} needs the rights of root: choose a port above 1023 with --port or `[server] port`"
-        return f"the server cannot listen on {where} ({error.strerror}): correct `[server] listen` or `[server] port`"
+            return f"{where} needs the rights of root: choose a port above 1023 with --port or `[server] port`."
+        return f"The server cannot listen on {where} ({error.strerror}): correct `[server] listen` or `[server] port`."

@@ -1,7 +1,7 @@
 """The POV-Ray kind, stills: a picture cut into tiles, each rendered by one povray, joined pixel for pixel.
 
 What makes the joined picture the one that a single povray would have made is in three places: exact integer bounds (tiles.py);
-with antialiasing method 1, which looks across neighbours inside of POV-Ray's blocks of 32 x 32 pixels, each tile is rendered
+with antialiasing, which looks across neighbours inside of POV-Ray's blocks of 32 x 32 pixels, each tile is rendered
 grown to the blocks of the whole picture and cropped; and what cannot be cut without a seam (radiosity, dithering) is rendered
 whole unless the submitter asks for a grid. docs/povray.md says what was measured.
 """
@@ -95,7 +95,7 @@ class Stills:
         room = furnish(place.inputs, place.scratch, options["scene"], options["library"], own)
         rect = _rect(region)
         width, height = options["width"], options["height"]
-        blocks = BLOCK if options["antialias"] is not None and options["antialias_method"] == 1 else 1
+        blocks = BLOCK if options["antialias"] is not None else 1
         rendered = grown(rect, width, height, blocks)
         threads = region.data.get("threads", place.cores)
         picture = room.path / f"{OUTPUT}.{'png' if options['grey'] or options['alpha'] else 'ppm'}"

@@ -19,7 +19,7 @@ _HEAD = 4
 def frame(payload: bytes) -> bytes:
     """One payload, ready for the socket."""
     if not 0 < len(payload) <= CAP:
-        raise FrameError(f"a message of {len(payload):,} bytes does not fit a frame (1 to {CAP:,}); send lists in pages")
+        raise FrameError(f"A message of {len(payload):,} bytes does not fit a frame (1 to {CAP:,}); send lists in pages.")
     return len(payload).to_bytes(_HEAD, "big") + payload
 
 
@@ -58,4 +58,4 @@ class FrameReader:
         if self._broken:
             raise FrameError(self._broken)
         if self._buffer:
-            raise FrameError(f"the peer stopped in the middle of a frame, after {len(self._buffer):,} bytes of it")
+            raise FrameError(f"The peer stopped in the middle of a frame, after {len(self._buffer):,} bytes of it.")

@@ -150,14 +150,14 @@ class Link:
         except OSError as error:
             if isinstance(error, ssl.SSLError) and not isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
                 hint = "; is it the port of a ClusterRay server?" if self._side is Side.ASKER else ""
-                raise LinkError(f"{self.peer} does not speak TLS 1.3 ({_reason(error)}){hint}") from error
-            raise LinkLost(f"{self.peer} closed the connection before it was set up ({_reason(error)})") from error
+                raise LinkError(f"{self.peer} does not speak TLS 1.3 ({_reason(error)}){hint or '.'}") from error
+            raise LinkLost(f"{self.peer} closed the connection before it was set up ({_reason(error)}).") from error
         if done is None:
-            raise LinkLost(f"{self.peer} did not finish the TLS handshake within {timeout:g} s")
+            raise LinkLost(f"{self.peer} did not finish the TLS handshake within {timeout:g} s.")
         if self._side is Side.ASKER and not self._has_key(pin):
             raise Refused(
-                f"the server at {self.peer} is not the one of the join code: its key is another; "
-                "if the server was set up anew, ask for a new join code (`clusterray join-code` on the server prints it)",
+                f"The server at {self.peer} is not the one of the join code: its key is another; "
+                "if the server was set up anew, ask for a new join code (`clusterray join-code` on the server prints it).",
                 code="pin",
             )
         self._shaken = True
@@ -188,7 +188,7 @@ class Link:
             raise
         if answer is None:
             self.close()
-            raise LinkLost(f"{self.peer} did not answer {type(question).__name__} within {timeout:g} s")
+            raise LinkLost(f"{self.peer} did not answer {type(question).__name__} within {timeout:g} s.")
         if isinstance(answer, messages.Refused):
             self.close()
             raise Refused(answer.sentence, code=answer.code)
@@ -272,7 +272,7 @@ class Link:
 
     def _send(self, message: AnyMessage, deadline: float) -> None:
         if self._closed:
-            raise LinkLost(f"the link to {self.peer} is closed")
+            raise LinkLost(f"The link to {self.peer} is closed.")
         data = self._conversation.send(message)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s > %s", self.peer, describe(message))
@@ -281,9 +281,9 @@ class Link:
             try:
                 sent = self._attempt(partial(self._tls.send, view), deadline)
             except OSError as error:
-                raise LinkLost(f"the link to {self.peer} broke while sending ({_reason(error)})") from error
+                raise LinkLost(f"The link to {self.peer} broke while sending ({_reason(error)}).") from error
             if sent is None:
-                raise LinkLost(f"{self.peer} did not read {type(message).__name__} in time")
+                raise LinkLost(f"{self.peer} did not read {type(message).__name__} in time.")
             view = view[sent:]
 
     def _next(self, deadline: float | None, doorbell: Doorbell | None) -> AnyMessage | None:
@@ -299,12 +299,12 @@ class Link:
                     return None  # a peer that drips bytes gets no more time than a silent one
             else:
                 self._eof = True
-                how = "the peer hung up"
+                how = "The peer hung up."
                 try:
                     self._conversation.receive_eof()
                 except FrameError as error:
                     how = str(error)
-                raise LinkLost(f"the link to {self.peer} has ended: {how}")
+                raise LinkLost(f"The link to {self.peer} has ended: {how[:1].lower()}{how[1:]}")
         message = self._inbox.popleft()
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s < %s", self.peer, describe(message))
@@ -321,7 +321,7 @@ class Link:
     def _read(self) -> bytes | None:
         """Decrypted bytes that are there now; None: none; empty: the peer has ended the link."""
         if self._closed:
-            raise LinkLost(f"the link to {self.peer} is closed")
+            raise LinkLost(f"The link to {self.peer} is closed.")
         try:
             return self._tls.recv(_GULP)
         except ssl.SSLWantReadError:
@@ -329,7 +329,7 @@ class Link:
         except ssl.SSLWantWriteError:  # TLS itself has something to say, and the peer does not read
             self._wants = select.POLLOUT
         except OSError as error:
-            raise LinkLost(f"the link to {self.peer} broke ({_reason(error)})") from error
+            raise LinkLost(f"The link to {self.peer} broke ({_reason(error)}).") from error
         return None
 
     def _handshake(self) -> bool:
@@ -368,7 +368,7 @@ def dial(addresses: Sequence[str], pin: str, *, timeout: float = 10.0, clock: Cl
     when the caller is in another network. The most telling failure is raised: Refused (pin), LinkError (no TLS), NoServer.
     """
     if not addresses:
-        raise UsageError("there is no server address to try: use a join code, or name one as host:port")
+        raise UsageError("There is no server address to try: use a join code, or name one as host:port.")
     failed: list[ClusterRayError] = []
     silent: list[str] = []
     for address in addresses:
@@ -378,12 +378,12 @@ def dial(addresses: Sequence[str], pin: str, *, timeout: float = 10.0, clock: Cl
         except OSError as error:
             silent.append(f"{address} ({_reason(error)})")
         except LinkLost as error:
-            silent.append(f"{address} ({error})")
+            silent.append(f"{address} ({str(error).removeprefix(f'{address} ').rstrip('.')})")
         except LinkError as error:
             failed.append(error)
     if failed:
         raise next((error for error in failed if isinstance(error, Refused)), failed[0])
-    raise NoServer(f"no server answers at {', '.join(silent)}: is it running, and do the firewalls let port {port} through?")
+    raise NoServer(f"No server answers at {', '.join(silent)}: is it running, and do the firewalls let port {port} through?")
 
 
 def _dial_one(address: str, host: str, port: int, pin: str, timeout: float, clock: Clock | None) -> Link:
@@ -407,7 +407,7 @@ def accept(sock: socket.socket, context: ssl.SSLContext, *, timeout: float = 10.
         link = Link(sock, context, Side.ANSWERER, clock=clock)
     except OSError as error:
         sock.close()
-        raise LinkLost(f"a peer left before the handshake ({_reason(error)})") from error
+        raise LinkLost(f"A peer left before the handshake ({_reason(error)}).") from error
     try:
         link.shake_hands(timeout)
     except BaseException:

@@ -156,7 +156,7 @@ def encode(message: AnyMessage) -> bytes:
     try:
         return _encoder.encode(message)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ProtocolError(f"this {type(message).__name__} cannot be written as JSON: {error}") from error
+        raise ProtocolError(f"This {type(message).__name__} cannot be written as JSON ({error}).") from error
 
 
 def decode(payload: bytes) -> AnyMessage:
@@ -167,9 +167,9 @@ def decode(payload: bytes) -> AnyMessage:
         version = foreign_version(payload)
         if version is not None:
             raise OtherVersion(
-                f"the peer speaks version {version} of the protocol, this side version {VERSION}: update the older one", version
+                f"The peer speaks version {version} of the protocol, this side version {VERSION}: update the older one.", version
             ) from error
-        raise DecodeError(f"the peer sent {len(payload):,} bytes that are no known message ({error})") from error
+        raise DecodeError(f"The peer sent {len(payload):,} bytes that are no known message ({error}).") from error
 
 
 def foreign_version(payload: bytes) -> int | None:
@@ -228,5 +228,5 @@ class Conversation:
             after = TABLE.get((state, NodeHello if message.role is Role.NODE else UserHello))
         theirs = QUESTIONS if speaker is Side.ASKER else ANSWERS
         if after is None or step not in theirs:
-            raise IllegalStep(f"{step.__name__} from the {speaker.value} has no place in the state {state.name}")
+            raise IllegalStep(f"{step.__name__} from the {speaker.value} has no place in the state {state.name}.")
         return after

@@ -52,7 +52,7 @@ def test_two_nodes_make_the_picture_of_one(box):
     result = box.folder / "scene-result"
     assert [path.name for path in result.iterdir()] == ["biscuit.png"]
     same(result / "biscuit.png", unsplit(folder / "biscuit.pov", box.folder / "alone.png", 317, 211, "+AM2", "+A0.1"))
-    assert "biscuit" in done.stdout
+    assert done.stdout.strip() == str(result)
     (task,) = box.json("tasks")
     assert (task["state"], task["jobs"]["total"], task["jobs"]["done"]) == ("completed", 6, 6)
 

@@ -143,6 +143,7 @@ def test_a_cut_upload_is_answered_226_and_refused_here(tmp_path: Path) -> None:
 def test_outputs_are_checked_out_of_reach_of_their_sender(farm: Farm) -> None:
     """Missing, short, changed or badly named ones are listed; those that ride in the message are not looked for."""
     sent, out = farm.keeper.sending_folder("l"), farm.keeper.lease_folder("l") / "out"
+    sent.mkdir(parents=True)
     (sent / "sub").mkdir()
     (sent / "good.png").write_bytes(NOISE)
     (sent / "sub/good 2.png").write_bytes(TEXT)
@@ -172,6 +173,7 @@ def test_outputs_are_checked_out_of_reach_of_their_sender(farm: Farm) -> None:
 def test_an_output_that_is_still_being_sent_is_not_taken(tmp_path: Path) -> None:
     """Whoever could still write into a file could change it after the check."""
     farm = Farm(tmp_path, writing=lambda path: path.parent.name == "in")
+    farm.keeper.sending_folder("l").mkdir(parents=True)
     (farm.keeper.sending_folder("l") / "a").write_bytes(NOISE)
     outputs = (Output(path="a", size=len(NOISE), digest=ref(NOISE).digest),)
     assert farm.keeper.take_outputs("l", outputs) == ("a",)
@@ -180,6 +182,7 @@ def test_an_output_that_is_still_being_sent_is_not_taken(tmp_path: Path) -> None
 def test_a_checked_output_becomes_a_pack_by_a_rename(farm: Farm) -> None:
     """No byte is copied; the same piece twice is kept once."""
     out = farm.keeper.lease_folder("l") / "out"
+    out.mkdir(parents=True)
     for name in ("a", "b"):
         (out / name).write_bytes(NOISE)
     inode = (out / "a").stat().st_ino
@@ -290,6 +293,7 @@ def test_a_start_removes_what_the_last_life_left_half_done(farm: Farm) -> None:
     digest = farm.keep(TEXT)
     for session in ("known", "unknown"):
         farm.keeper.upload_folder(session).joinpath("x.part").write_bytes(b"x")
+        farm.keeper.lease_folder(session).joinpath("out").mkdir(parents=True)
         farm.keeper.lease_folder(session).joinpath("out/x").write_bytes(b"x")
     (farm.root / "checking/half").write_bytes(b"x")
     (farm.root / "plain" / digest).write_bytes(TEXT)

@@ -444,7 +444,7 @@ def test_a_server_with_another_key_is_refused_before_a_byte_is_sent(identity: se
             said.append(tls.recv(100))
 
     with Door(serve) as door:
-        with pytest.raises(Refused, match=f"the server at {door.address} is not the one of the join code.*new join code") as caught:
+        with pytest.raises(Refused, match=f"The server at {door.address} is not the one of the join code.*new join code") as caught:
             dial([door.address], pin, timeout=5)
         assert (caught.value.code, caught.value.exit_code) == ("pin", 4)
     assert said == [b""]
@@ -477,7 +477,7 @@ def test_a_stranger_behind_the_first_address_does_not_hide_the_server(
 
 def test_nobody_answering_names_all_addresses(identity: security.Identity) -> None:
     one, two = (f"127.0.0.1:{ports.free_port()}" for _ in range(2))
-    with pytest.raises(NoServer, match=f"no server answers at {one} .*{two} .*refused") as caught:
+    with pytest.raises(NoServer, match=f"No server answers at {one} .*{two} .*refused") as caught:
         dial([one, two], identity.pin, timeout=5)
     assert caught.value.exit_code == 3
 
