@@ -239,10 +239,10 @@ class Judge:
         for case in cases:
             lease = case.result.lease
             if case.failure is None:
-                if not case.uploaded and not ledger.begin_verify(tx, lease, case.result.outputs, case.result.seconds):
-                    case.verdict = Verdict(lease=lease, ruling=Ruling.NOT_YOURS)
-                    continue
-                case.ended = ledger.accept(tx, lease)
+                if case.uploaded:
+                    case.ended = ledger.accept(tx, lease)
+                else:
+                    case.ended = ledger.accept_at_once(tx, lease, case.result.outputs, case.result.seconds)
                 ruling = Ruling.ACCEPTED if case.ended else Ruling.NOT_YOURS
                 case.verdict = Verdict(lease=lease, ruling=ruling)
             else:

@@ -63,6 +63,13 @@ UPDATE runs SET stage = :stage WHERE task = :task AND number = :number;
 INSERT INTO jobs (id, task, run, stage, position, region, name, state) VALUES (:id, :task, :run, :stage, :position, :region, :name, 'queued');
 -- name: job
 SELECT * FROM jobs WHERE id = :id;
+-- name: leasable
+SELECT j.task, j.position, j.region, j.state, t.state AS task_state FROM jobs AS j JOIN tasks AS t ON t.id = j.task AND t.run = j.run
+WHERE j.id = :id;
+-- name: outlook
+SELECT t.state, t.run = :run AS current, EXISTS
+  (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage AND state IN ('queued', 'running')) AS open
+FROM tasks AS t WHERE t.id = :task;
 -- name: jobs_queued
 SELECT id, region FROM jobs WHERE task = :task AND run = :run AND state = 'queued' ORDER BY stage, position;
 -- name: jobs_open
@@ -93,6 +100,8 @@ SELECT a.*, j.task, j.run, j.stage, j.region, j.state AS job_state FROM attempts
 -- name: attempt_state
 UPDATE attempts SET state = :state, cause = :cause, ended = :ended, sentence = :sentence, exit_code = :exit_code, tail = :tail, seconds = :seconds
 WHERE lease = :lease;
+-- name: attempt_accepted
+UPDATE attempts SET state = 'accepted', ended = :ended, seconds = :seconds WHERE lease = :lease;
 -- name: attempts_live
 SELECT a.lease, a.number, a.node, a.incarnation, a.slot, a.state, a.job, j.task, j.run, j.position FROM attempts AS a JOIN jobs AS j ON j.id = a.job
 WHERE a.state IN ('leased', 'verifying');

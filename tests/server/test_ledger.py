@@ -52,14 +52,18 @@ def store(tmp_path):
     opened.close()
 
 
-def test_of_two_live_attempts_one_is_accepted(store):
+@pytest.mark.parametrize("at_once", [True, False])
+def test_of_two_live_attempts_one_is_accepted(store, at_once):
     """Even if a fault gave a job to two nodes, the second result changes nothing."""
     _, _, (job, *_) = in_work(store)
     (first,) = lease(store, job)
     store.write(lambda tx: tx.run("job_state", id=job, state="queued"))  # the fault
     (second,) = lease(store, job, node="n2")
     assert finish(store, second.lease).job_state is JobState.DONE
-    assert finish(store, first.lease) is None
+    if at_once:
+        assert store.write(lambda tx: ledger.accept_at_once(tx, first.lease, [OUTPUT], 1.0)) is None
+    else:
+        assert finish(store, first.lease) is None
     with store.read() as tx:
         assert tx.one("job", id=job)["accepted"] == second.lease
         assert ledger.need_attempt(tx, first.lease)["state"] == AttemptState.LOST
@@ -195,6 +199,12 @@ class Farm(RuleBasedStateMachine):
         one = data.draw(st.sampled_from(self.leases))
         self.attempt(lambda tx: ledger.begin_verify(tx, one, [OUTPUT], 1.0))
         self.attempt(lambda tx: ledger.accept(tx, one))
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def finish_at_once(self, data):
+        one = data.draw(st.sampled_from(self.leases))
+        self.attempt(lambda tx: ledger.accept_at_once(tx, one, [OUTPUT], 1.0))
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())
