@@ -116,7 +116,7 @@ def unlock(ctx: typer.Context, nodes: Node) -> None:
 
 
 def drain(ctx: typer.Context, nodes: Node) -> None:
-    """Let nodes finish what they run and then leave."""
+    """Let nodes finish what they run, and give them no more."""
     _change(the_call(ctx), nodes, "drain", "draining")
 
 

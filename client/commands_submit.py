@@ -34,7 +34,8 @@ def add(app: typer.Typer) -> None:
 def submit(
     ctx: typer.Context,
     folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDER…", help="Folders, each with a scene and all that it needs.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="FOLDER…", help="Folders, each with a scene and all that it needs.", show_default=False, readable=False),
     ],
     option: Annotated[
         list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="An option of the kind; `clusterray kinds` lists them.")
@@ -105,7 +106,11 @@ def hand_in(
         chain = _chain(call, link, view, stop_on_failure, say_result and not as_json and not detach)
         try:
             chain.submit(plans)
-            if not detach:
+            if detach:
+                for handed in (outcome.view for outcome in chain.outcomes.values() if outcome.view):
+                    for note in handed.notes:  # who leaves hears now why it may have to wait
+                        view.note(f"{clean(handed.name)}: {clean(note)}")
+            else:
                 chain.follow()
         except KeyboardInterrupt:
             _say_how_to_return(view, chain, local)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
 from ..common.bundle import Prepared, make_bundle
-from ..common.errors import DeskError, LinkLost, PacksMissing, TransferError, UsageError
+from ..common.errors import DeskError, LinkLost, PacksMissing, TaskFileError, TransferError, UsageError
 from ..common.model import Account, PackRef, TaskSpec, TaskView
 from ..common.wire.messages import Have, Kept, Missing, Stored, Submit, Submitted
 from .fetch import refuse_older
@@ -66,8 +66,12 @@ def plan(folder: Path, read: Read, *, results: Path | None = None, overwrite: bo
 
     ``results`` is the folder for results; None puts them beside the folder.
     """
-    if not folder.exists():
-        raise UsageError(f"There is no folder {folder}.")
+    try:
+        there = folder.exists()
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be looked at ({error.strerror}): submit it as a user who may read it.") from error
+    if not there:
+        raise UsageError(f"There is no folder {folder}: check its name.")
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: give the folder that holds the scene and all that it needs.")
     folder = folder.resolve()
@@ -75,7 +79,12 @@ def plan(folder: Path, read: Read, *, results: Path | None = None, overwrite: bo
         raise UsageError("The root of the file system is no task folder.")
     result = (results or folder.parent) / f"{folder.name}-result"
     refuse_older(result, overwrite)
-    spec, warnings = read(folder)
+    try:
+        spec, warnings = read(folder)
+    except TaskFileError as error:
+        if error.path is None and str(folder) not in error.sentence:
+            raise TaskFileError(error.sentence, path=folder, key=error.key) from error
+        raise
     return Plan(folder=folder, spec=spec, warnings=warnings, result=result, overwrite=overwrite)
 
 

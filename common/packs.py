@@ -7,6 +7,7 @@ is at most some megabytes and is written anew from the folder whenever it is ask
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import hashlib
 import io
@@ -111,13 +112,15 @@ def find(root: Path, *, ignore: Callable[[str], bool] = skipped) -> list[Found]:
                     raise TaskFileError(f"{path} is a link to a folder that it lies in; take it out of the folder.")
                 waiting.append((path + "/", real, (*above, real)))
             elif stat.S_ISREG(info.st_mode):
+                if not os.access(real, os.R_OK):  # told before anything is sent
+                    raise unreadable(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
                 files.append(Found(path, real, info.st_size, 0o755 if info.st_mode & 0o100 else 0o644, _stamp(info)))
             else:
                 raise TaskFileError(f"{path} is a {_special(info.st_mode)}; only files and folders can be sent, take it out.")
             if len(files) > MOST_FILES:
                 raise TaskFileError(f"The folder {root} holds more than {MOST_FILES} files.")
     if not files:
-        raise TaskFileError(f"The folder {root} holds no file.")
+        raise TaskFileError(f"The folder {root} holds no file: put all that the task needs into it.")
     return sorted(files, key=lambda found: found.path.encode())
 
 

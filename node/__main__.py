@@ -56,8 +56,9 @@ def _run(agent: Agent, stop: threading.Event, now: threading.Event) -> int:
     assert contact is not None
     contact.settled.wait(FIRST_WORD)
     if contact.over.is_set():
-        daemon.announce_failure(contact.told, agent.exit_code)
-    else:  # in the foreground the log has said it
+        if daemon.READY_FD in os.environ:  # in the foreground the log has said it
+            daemon.announce_failure(contact.told, agent.exit_code)
+    else:
         told = contact.told or "The server has not answered yet; the node goes on trying."
         daemon.announce_ready(told if daemon.READY_FD in os.environ else "")
     return agent.run_forever(stop, now)

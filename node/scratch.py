@@ -31,6 +31,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     mark: str
     pid: int = 0
     started: int = 0
+    home: str = ""
+    """Device and number of the folder that it was written in: a copy of the folder speaks of another node's programs."""
 
 
 def safe_name(lease: str) -> str:
@@ -52,6 +54,8 @@ class Scratch:
         self._running = data / "running"
         for folder in (self.folder, self._running):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        info = self._running.stat()
+        self._home = f"{info.st_dev}:{info.st_ino}"
         self._lock = threading.Lock()
         self._places: dict[str, Path] = {}
         self._spare: list[Path] = []
@@ -101,7 +105,7 @@ class Scratch:
         with self._lock:
             self._noted.add(lease)
         part = path.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(note))
+        part.write_bytes(msgspec.json.encode(msgspec.structs.replace(note, home=self._home)))
         part.replace(path)
 
     def clear(self) -> int:
@@ -110,7 +114,8 @@ class Scratch:
         for path in sorted(self._running.iterdir()):
             try:
                 note = msgspec.json.decode(path.read_bytes(), type=Note)
-                ended += process.end_leftover(note.pid, note.started, note.mark)
+                if note.home in ("", self._home):
+                    ended += process.end_leftover(note.pid, note.started, note.mark)
             except (msgspec.DecodeError, OSError):
                 log.warning("%s cannot be read; it is removed", path)
             path.unlink(missing_ok=True)

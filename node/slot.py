@@ -207,9 +207,9 @@ class Slot(Service):
         self._take(judged.grants)
         return True
 
-    def _beat(self, line: Line) -> None:
+    def _beat(self, line: Line, note: str = "") -> None:
         self._beat_at = self._clock.monotonic() + self._beat_every
-        beaten = self._exchange(line, Beat(progress=self._bench.progress()), Beaten)
+        beaten = self._exchange(line, Beat(progress=self._bench.progress(), note=note), Beaten)
         for lease in beaten.cancel:
             self._bench.end(lease, Ending.CANCELED)
         for lease in beaten.not_yours:
@@ -240,9 +240,11 @@ class Slot(Service):
         if (why or self._bench.no_room) and not self._told_no_room:
             self._told_no_room = True
             log.warning("slot %d takes no job for now: %s", self._number, why or "the last one needed more disk than is free here.")
+            if why:
+                self._beat(line, why)
         self._bench.rest = False
         self._clock.wait(self._leaving, NO_ROOM if why or self._bench.no_room else backoff(self._bench.in_vain - 1, base=1.0))
-        self._beat(line)  # the server hears that we live
+        self._beat(line, self._room())  # the server hears that we live, and those who wait hear why
         return True
 
     def _exchange(self, line: Line, question: Question, kind: type[M], timeout: float = 30.0) -> M:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..common.clock import SystemClock
-from ..common.daemon import announce_failure, announce_ready
+from ..common.daemon import READY_FD, announce_failure, announce_ready
 from ..common.errors import ClusterRayError
 from ..common.log import set_up
 from ..common.model import Role
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         farm = Farm(loaded.settings, loaded.folders.server, SystemClock())
         farm.start()
     except ClusterRayError as error:
-        announce_failure(f"clusterray server: {error}", error.exit_code)
+        announce_failure(str(error), error.exit_code)
         return error.exit_code
     try:
         announce_ready(_greeting(farm))
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _greeting(farm: Farm) -> str:
     """What its operator sees: at the first start, the codes that let others in."""
     lines = [f"ClusterRay server {farm.name} is up on port {farm.port} (FTP {farm.ftp_port}); its data lies in {farm.data}."]
-    if farm.first_start:
+    # a service's output lands in a journal that others may read: there the codes have to be asked for
+    if farm.first_start and (READY_FD in os.environ or sys.stdout.isatty()):
         lines += [
             "",
             "On each machine that shall work, type:",

@@ -32,6 +32,8 @@ class Aftermath:
         self.wake_task_thread: Callable[[], None] = lambda: None
         self.forget_files: Callable[[str], None] = lambda lease: None
         """Drop what a lease uploaded and nobody will ask for."""
+        self.forget_run: Callable[[str, int], None] = lambda task, run: None
+        """Drop what granting knew of a run that is over."""
 
     def changed(self, task: str) -> None:
         """Something that a watcher would like to see."""
@@ -40,19 +42,25 @@ class Aftermath:
     def ended(self, node: str, lease: str, end: Ended, *, given_back: bool = False) -> None:
         """An attempt is over, whatever its end."""
         self._release(node, [lease])
+        if end.job_state is not JobState.DONE:
+            self.forget_files(lease)
         if end.job_state is JobState.QUEUED:
             self._dispatcher.again(end.task, end.job, node, given_back=given_back)
         if end.task_over:
-            self.task_over(end.task, [])
+            self.task_over(end.task, end.called_off, end.run)
         if end.stage_over:
             self.wake_task_thread()
         self._board.changed(end.task)
 
-    def task_over(self, task: str, leases: Iterable[str]) -> None:
-        """A task was cancelled or has failed: its other leases are called off."""
-        self._dispatcher.close(task)
-        terms = self._terms.of_task(task)
-        called_off = {*leases, *(term.lease for term in terms)}
+    def task_over(self, task: str, leases: Iterable[str], run: int) -> None:
+        """A run was cancelled, has failed or is complete: its leases, as the store named them, are called off.
+
+        Nothing is done to another run: the task may have been restarted between the commit and this.
+        """
+        self._dispatcher.close(task, run)
+        self.forget_run(task, run)
+        called_off = set(leases)
+        terms = [term for lease in called_off if (term := self._terms.get(lease)) is not None]
         self._terms.cancel(called_off)
         for term in terms:
             self._roster.free(term.node, [term.lease])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
@@ -23,7 +23,7 @@ from .dispatcher import Dispatcher
 from .hands import Hands
 from .keeper import Keeper
 from .logbook import Logbook
-from .roster import Roster
+from .roster import LONGEST_WISH, Roster
 from .store import Row, Store, Tx
 from .task_thread import TaskThread
 from .terms import Terms
@@ -33,6 +33,12 @@ from .views import assets, job_view, task_view
 log = logging.getLogger(__name__)
 PRIORITIES = 1000
 PAGE = 200
+ANSWER = 512 << 10
+"""Bytes of the list in one answer; a frame takes twice that."""
+MOST_PACK = 1 << 50
+MOST_SPEC = 128 << 10
+SLOWEST = 256 << 10
+"""Bytes per second of the slowest line on which a fetch is not cut off."""
 
 
 class Door(Protocol):
@@ -128,10 +134,11 @@ class Desk:
         for pack in packs:
             with self._store.read() as tx:
                 pinned = tx.one("pinned", session=session, digest=pack.digest)
+                known = tx.one("owns_pack", owner=caller.token, digest=pack.digest) is not None
             if pinned is None or pinned["size"] != pack.size:
                 again[pack.digest] = "This session was not opened for it."
                 continue
-            why = self._keeper.take_upload(session, pack)
+            why = self._keeper.take_upload(session, pack, known=known)
             if why is None:
                 kept.append(pack.digest)
             else:
@@ -164,6 +171,7 @@ class Desk:
         with self.packs_lock:
             packs = self._packs_of(caller, bundle)
             missing = [pack.digest for pack in packs if not self._keeper.has(pack.digest)]
+            ended: list[str] = []
 
             def change(tx: Tx) -> Row | None:
                 gone = missing + [p.digest for p in packs if tx.one("owns_pack", owner=caller.token, digest=p.digest) is None]
@@ -172,18 +180,34 @@ class Desk:
                 known = tx.one("task", id=task)
                 if known is None:
                     ledger.add_task(tx, task, caller.token, spec, look.needs, look.allow, bundle, packs)
-                    if session:
+                    own = tx.one("session", id=session)
+                    if own is not None and own["owner"] == caller.token:  # what is no session of the caller's is nothing to end
                         tx.run("end_session", id=session)
+                        ended.append(session)
                 return known
 
             raced = self._store.write(change)
-        if session:
-            self.end_session(session)
+        for one in ended:
+            self.end_session(one)
         if raced is not None:
             return self._submitted_before(caller, raced, spec, bundle)
         log.info("task %s (%s, %s) submitted by %s", task, spec.name, spec.kind, caller.token)
         self._task_thread.wake()
         return self.view(caller, task)
+
+    def expire_session(self, session: str, before: float) -> None:
+        """End a session of which nothing was heard since ``before``, on the wire or by FTP: one large pack can take hours."""
+        busy = self._keeper.last_upload(session) >= before
+
+        def change(tx: Tx) -> bool:
+            row = tx.one("session", id=session)
+            if row is None or row["touched"] >= before:
+                return False
+            tx.run("touch_session" if busy else "end_session", id=session)
+            return not busy
+
+        if self._store.write(change):
+            self.end_session(session)
 
     def end_session(self, session: str) -> None:
         """Its account and what was left half sent go."""
@@ -197,37 +221,42 @@ class Desk:
     def view(self, caller: Caller, task: str) -> TaskView:
         with self._store.read() as tx:
             row = self._find(tx, caller, task)
-            return self._view(tx, row, self._order_if([row]))
+            return self._view(tx, row, self._order_if(tx, [row]))
 
     def tasks(self, caller: Caller, after: str, limit: int, live: bool) -> tuple[tuple[TaskView, ...], bool]:
         limit = max(1, min(limit, PAGE))
         with self._store.read() as tx:
             before = self._find(tx, caller, after)["seq"] if after else 1 << 62
             rows = tx.all("task_page", before=before, owner=_scope(caller), live=live, limit=limit + 1)
-            order = self._order_if(rows)
-            return tuple(self._view(tx, row, order) for row in rows[:limit]), len(rows) > limit
+            order = self._order_if(tx, rows)
+            page = _fitting(self._view(tx, row, order) for row in rows[:limit])
+            return page, len(rows) > len(page)
 
     def show(self, caller: Caller, task: str, after: int, limit: int) -> tuple[TaskView, tuple[JobView, ...], bool]:
         limit = max(1, min(limit, PAGE))
         with self._store.read() as tx:
             row = self._find(tx, caller, task)
-            jobs = tx.all("job_page", task=row["id"], run=row["run"], after=max(0, after), limit=limit + 1)
-            view = self._view(tx, row, self._order_if([row]))
-            return view, tuple(job_view(tx, job, self._terms) for job in jobs[:limit]), len(jobs) > limit
+            jobs = tx.all("job_page", task=row["id"], run=row["run"], after=max(0, min(after, 1 << 40)), limit=limit + 1)
+            view = self._view(tx, row, self._order_if(tx, [row]))
+            page = _fitting(job_view(tx, job, self._terms) for job in jobs[:limit])
+            return view, page, len(jobs) > len(page)
 
     def news(self, caller: Caller, tasks: Sequence[str]) -> tuple[tuple[TaskView, ...], tuple[str, ...], int]:
         """Views of these tasks, ids that are gone, and the last event of any of them."""
-        views, gone, last = [], [], 0
+        rows, gone, last = [], [], 0
         with self._store.read() as tx:
             for task in tasks[:PAGE]:
                 try:
-                    row = self._find(tx, caller, task)
+                    rows.append(self._find(tx, caller, task))
                 except NoSuchTask:
                     gone.append(task)
-                    continue
-                views.append(self._view(tx, row, self._order_if([row])))
+            order = self._order_if(tx, rows)
+            views = [self._view(tx, row, order) for row in rows]
+            for row in rows:
                 event = tx.one("last_event_of_task", task=row["id"])
                 last = max(last, event["id"] if event else 0)
+        if len(views) > 1 and sum(len(msgspec.json.encode(view)) for view in views) > ANSWER:
+            views = [msgspec.structs.replace(view, assets=(), notes=view.notes[:2], error=view.error[:300]) for view in views]
         return tuple(views), tuple(gone), last
 
     def log(self, caller: Caller, task: str, job: str, after: int, limit: int) -> tuple[tuple[str, ...], int, bool]:
@@ -248,7 +277,7 @@ class Desk:
         return self._logbook.lines(row["id"], leases, max(0, after), max(1, min(limit, 1000)))
 
     def fetch(self, caller: Caller, task: str) -> tuple[TaskView, tuple[Asset, ...], Account]:
-        """A finished task's assets, and an account that may read them for an hour."""
+        """A finished task's assets, and an account that may read them for an hour, and longer where they are large."""
         with self._store.read() as tx:
             row = self._find(tx, caller, task)
             if TaskState(row["state"]) is not TaskState.COMPLETED:
@@ -260,7 +289,7 @@ class Desk:
         user, password = new_id(), new_token()
         self._door.grant(user, password, read=read, write=None, write_names="out")
         with self._lock:
-            self._readers[user] = self._clock.monotonic() + 3600.0
+            self._readers[user] = self._clock.monotonic() + 3600.0 + sum(asset.size for asset in found) / SLOWEST
         self._store.write(lambda tx: tx.run("task_fetched", id=row["id"]))
         return self.view(caller, row["id"]), found, Account(user=user, password=password, port=self._door.port)
 
@@ -269,12 +298,15 @@ class Desk:
     def cancel(self, caller: Caller, task: str) -> TaskView:
         ident = self._ident(caller, task)
 
-        def change(tx: Tx) -> list[str]:
-            if TaskState(ledger.need_task(tx, ident)["state"]) not in LIVE_TASK:
-                return []
-            return ledger.end_task(tx, ident, TaskState.CANCELED)
+        def change(tx: Tx) -> tuple[list[str], int] | None:
+            row = ledger.need_task(tx, ident)
+            if TaskState(row["state"]) not in LIVE_TASK:
+                return None
+            return ledger.end_task(tx, ident, TaskState.CANCELED), row["run"]
 
-        self._aftermath.task_over(ident, self._store.write(change))
+        done = self._store.write(change)
+        if done is not None:
+            self._aftermath.task_over(ident, *done)
         return self.view(caller, ident)
 
     def restart(self, caller: Caller, task: str) -> TaskView:
@@ -328,7 +360,7 @@ class Desk:
                     confined=info.confined,
                     version=info.version,
                     seen=self._clock.now() if online else row["seen"],
-                    note="" if info.programs else "no renderer",
+                    note=(here.resting if here else "") or ("" if info.programs else "no renderer"),
                 )
             )
         return tuple(views)
@@ -338,7 +370,8 @@ class Desk:
         if caller.role is not Role.ADMIN:
             raise NotAllowed("Only an admin may do this to nodes: log in with an admin code (clusterray join-code --role admin).")
         with self._store.read() as tx:
-            rows = [r for r in tx.all("nodes") if r["id"].startswith(node) or r["name"] == node]
+            nodes = tx.all("nodes") if node else []
+        rows = [r for r in nodes if node in (r["id"], r["name"])] or [r for r in nodes if r["id"].startswith(node)]
         if len(rows) != 1:
             raise NoSuchTask(
                 f"There is no node {node}." if not rows else f"{len(rows)} nodes are called {node}: give the beginning of its id."
@@ -374,6 +407,16 @@ class Desk:
         """Tasks by state."""
         with self._store.read() as tx:
             return {row["state"]: row["n"] for row in tx.all("task_counts")}
+
+    def evict(self) -> int:
+        """Drop packs over the cap that nothing uses, and who had sent them; returns the bytes."""
+        with self.packs_lock:
+            freed = self._keeper.evict()
+            if freed:
+                with self._store.read() as tx:
+                    gone = [row["digest"] for row in tx.all("owned_packs") if not self._keeper.has(row["digest"])]
+                self._store.write(lambda tx: tx.many("disown_pack", [{"digest": digest} for digest in gone]))
+            return freed
 
     def expire(self) -> None:
         """End the accounts of fetches that have had their hour."""
@@ -425,13 +468,16 @@ class Desk:
             raise Conflict(f"The id {row['id']} was used for another task; submit again under a new one.")
         return self.view(caller, row["id"])
 
-    def _order_if(self, rows: Sequence[Row]) -> list[Queued]:
-        return self._task_thread.order() if any(row["state"] == TaskState.QUEUED for row in rows) else []
+    def _order_if(self, tx: Tx, rows: Sequence[Row]) -> list[Queued]:
+        return self._task_thread.order(tx) if any(row["state"] == TaskState.QUEUED for row in rows) else []
 
     def _view(self, tx: Tx, row: Row, order: Sequence[Queued]) -> TaskView:
         why: tuple[str, ...] = ()
         if row["state"] in (TaskState.QUEUED, TaskState.RUNNING):
-            note = self._roster.why_none(msgspec.json.decode(row["needs"], type=Needs), row["allow"])
+            needs, waiting = msgspec.json.decode(row["needs"], type=Needs), self._dispatcher.task_of(row["id"])
+            note = self._roster.why_none(needs, row["allow"])
+            if not note and waiting is not None and waiting.program:
+                note = self._roster.left_out(needs, row["allow"], waiting.program)
             why = (note,) if note else ()
         return task_view(tx, row, self._terms, place_of(row["id"], order), why)
 
@@ -442,17 +488,41 @@ def _scope(caller: Caller) -> str:
 
 
 def _check_digest(pack: PackRef) -> None:
-    if not is_digest(pack.digest) or pack.size < 0:
-        raise DeskError(f"{pack.digest[:70]!r} is no pack's name (64 hex digits).")
+    if not is_digest(pack.digest) or not 0 <= pack.size <= MOST_PACK:
+        raise DeskError(f"{pack.digest[:70]!r} is no pack's name (64 hex digits), or {str(pack.size)[:30]} no size.")
 
 
 def _check_spec(task: str, spec: TaskSpec) -> None:
     parts = task.split("-")
     if [len(part) for part in parts] != [8, 4, 4, 4, 12] or set("".join(parts)) - set("0123456789abcdef"):
         raise DeskError(f"{task[:50]!r} is no task id: it must be a UUID in lower case.")
-    if not spec.name or len(spec.name) > 200 or "/" in spec.name or spec.name in (".", "..") or any(ord(c) < 32 for c in spec.name):
+    if not spec.name or len(spec.name.encode()) > 200 or "/" in spec.name or spec.name in (".", "..") or not spec.name.isprintable():
         raise DeskError(f"{spec.name[:60]!r} cannot be a task's name: it becomes a file name.")
     if abs(spec.priority) > PRIORITIES:
         raise DeskError(f"A priority is between -{PRIORITIES} and {PRIORITIES}, not {spec.priority}.")
     if not 1 <= spec.limits.attempts <= 100 or not 1 <= spec.limits.timeout <= 30 * 86400:
         raise DeskError("limits.attempts must be 1 to 100, and limits.timeout 1 s to 30 days.")
+    if not 0 <= spec.limits.stall <= 30 * 86400:
+        raise DeskError("limits.stall must be 0 (never) to 30 days.")
+    needs = spec.needs
+    if not all(0 <= need <= 1 << 60 for need in (needs.memory, needs.cores, needs.gpu, needs.scratch)):
+        raise DeskError("A need must be a number from 0, and no larger than any machine.")
+    if len(needs.program) > LONGEST_WISH or len(needs.tags) > 32 or any(len(tag) > 100 for tag in needs.tags):
+        raise DeskError(f"needs.program takes {LONGEST_WISH} letters at most, needs.tags 32 tags of 100 letters.")
+    if len(ledger.text(spec)) > MOST_SPEC:
+        raise DeskError(f"Options and needs take more than {MOST_SPEC} bytes; put what is large into a file of the folder.")
+
+
+View = TypeVar("View", TaskView, JobView)
+
+
+def _fitting(views: Iterable[View]) -> tuple[View, ...]:
+    """As many as fit one answer, at least one: a page ends there, and the next one goes on."""
+    page: list[View] = []
+    size = 0
+    for view in views:
+        size += len(msgspec.json.encode(view)) + 1
+        if page and size > ANSWER:
+            break
+        page.append(view)
+    return tuple(page)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
 from ..common.model import Needs
@@ -45,13 +46,19 @@ class Waiting:
     jobs: dict[str, set[str]] = field(default_factory=dict)
     """Job -> nodes that tried it, in split order."""
     measured: list[float] = field(default_factory=list)
+    most: int = BATCH
+    """Jobs whose grants fit one answer."""
+    out: dict[str, set[str]] = field(default_factory=dict)
+    """Job that was taken -> nodes that tried it before."""
+    rests: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    """(job, node) -> until when it is not offered again, and for how long that was."""
 
     @property
     def batch(self) -> int:
         """How many jobs a slot may lease at once."""
         if len(self.measured) < 2 or sum(self.measured) / len(self.measured) >= SHORT:
             return 1
-        return max(1, min(BATCH, math.ceil(len(self.jobs) / (2 * max(1, self.slots)))))
+        return max(1, min(self.most, math.ceil(len(self.jobs) / (2 * max(1, self.slots)))))
 
 
 class Dispatcher:
@@ -63,22 +70,21 @@ class Dispatcher:
         self._waiting: dict[str, Waiting] = {}
         self._order = 0
         self._parked: dict[Bell, str] = {}
-        self._tried: dict[str, set[str]] = {}
-        self._rests: dict[tuple[str, str], tuple[float, float]] = {}
-        """(job, node) -> until when it is not offered again, and for how long that was."""
         self.on_hungry: Callable[[], None] = lambda: None
         """Called, without the lock, when a slot finds nothing: the task thread may split ahead."""
 
-    def open(self, task: str, run: int, *, priority: int, needs: Needs, allow: str, program: str, slots: int) -> None:
+    def open(self, task: str, run: int, *, priority: int, needs: Needs, allow: str, program: str, slots: int, most: int = BATCH) -> None:
         """A task comes into work, behind those of its priority that are there already."""
         with self._lock:
             self._order += 1
-            self._waiting[task] = Waiting(task, run, priority, self._order, needs, allow, program, slots)
+            self._waiting[task] = Waiting(task, run, priority, self._order, needs, allow, program, slots, most=most)
 
-    def close(self, task: str) -> None:
-        """Nothing more of this task is leased."""
+    def close(self, task: str, run: int | None = None) -> None:
+        """Nothing more of this task is leased; with ``run``, only if it is still that run which is in work."""
         with self._lock:
-            self._waiting.pop(task, None)
+            waiting = self._waiting.get(task)
+            if waiting is not None and run in (None, waiting.run):
+                del self._waiting[task]
 
     def add(self, task: str, jobs: Iterable[tuple[str, Iterable[str]]]) -> None:
         """Jobs to lease, with the nodes that tried each."""
@@ -90,26 +96,29 @@ class Dispatcher:
             for job, tried in jobs:
                 waiting.jobs[job] = set(tried)
                 count += 1
-            bells = [bell for bell, node in self._parked.items() if self._serves(waiting, node)][:count]
-            for bell in bells:
-                del self._parked[bell]
+            bells = self._takers(waiting, count)
         for bell in bells:
             bell.ring()
 
     def again(self, task: str, job: str, node: str, *, given_back: bool = False) -> None:
         """A job comes back and goes first. A node that gave it back itself is not offered it again for a while, longer each time."""
         with self._lock:
-            if given_back:
-                pause = min(REST_MOST, 2 * self._rests.get((job, node), (0.0, REST / 2))[1])
-                self._rests[job, node] = (self._roster.clock.monotonic() + pause, pause)
             waiting = self._waiting.get(task)
             if waiting is None:
                 return
-            tried = waiting.jobs.pop(job, set()) | self._tried.pop(job, set()) | {node}
+            if given_back:
+                pause = min(REST_MOST, 2 * waiting.rests.get((job, node), (0.0, REST / 2))[1])
+                waiting.rests[job, node] = (self._roster.clock.monotonic() + pause, pause)
+            tried = waiting.jobs.pop(job, set()) | waiting.out.pop(job, set()) | {node}
             waiting.jobs = {job: tried, **waiting.jobs}
-            bells = [bell for bell, parked in self._parked.items() if self._serves(waiting, parked)][:1]
-            for bell in bells:
-                del self._parked[bell]
+            bells = self._takers(waiting, 1)
+        for bell in bells:
+            bell.ring()
+
+    def look_again(self) -> None:
+        """Ring parked slots that could take something now: time has passed, memory came free, a node has left. Called every few seconds."""
+        with self._lock:
+            bells = [bell for waiting in self._in_order() for bell in self._takers(waiting, len(waiting.jobs))] if self._parked else []
         for bell in bells:
             bell.ring()
 
@@ -120,17 +129,9 @@ class Dispatcher:
                 if not waiting.jobs or not self._serves(waiting, node) or not self._roster.fits_now(node, waiting.needs, waiting.allow):
                     continue
                 elsewhere = self._others(waiting, node)
-                now = self._roster.clock.monotonic()
-                most = waiting.batch
-                taken = []
-                for job, tried in waiting.jobs.items():
-                    if (node in tried and elsewhere - tried) or self._rests.get((job, node), (0.0, 0.0))[0] > now:
-                        continue
-                    taken.append(job)
-                    if len(taken) >= most:
-                        break
+                taken = list(islice(self._open_to(waiting, node, elsewhere), waiting.batch))
                 for job in taken:
-                    self._tried[job] = waiting.jobs.pop(job)
+                    waiting.out[job] = waiting.jobs.pop(job)
                 if taken:
                     return taken
             if bell is not None:
@@ -142,21 +143,22 @@ class Dispatcher:
         with self._lock:
             self._parked.pop(bell, None)
 
-    def put_back(self, task: str, jobs: Iterable[str]) -> None:
-        """Jobs that were taken but could not be leased for now (the store was full, the link broke)."""
+    def put_back(self, jobs: Iterable[str]) -> None:
+        """Jobs that were taken but could not be leased for now (the store was full)."""
+        wanted = set(jobs)
         with self._lock:
-            waiting = self._waiting.get(task)
-            if waiting is not None:
-                waiting.jobs = {**{job: self._tried.get(job, set()) for job in jobs}, **waiting.jobs}
+            for waiting in self._waiting.values():
+                mine = {job: waiting.out.pop(job) for job in wanted.intersection(waiting.out)}
+                waiting.jobs = {**mine, **waiting.jobs} if mine else waiting.jobs
 
     def done(self, task: str, job: str, seconds: float) -> None:
         """An accepted job, and how long it took on its node."""
         with self._lock:
-            self._tried.pop(job, None)
-            for key in [key for key in self._rests if key[0] == job] if self._rests else ():
-                del self._rests[key]
             waiting = self._waiting.get(task)
             if waiting is not None:
+                waiting.out.pop(job, None)
+                for key in [key for key in waiting.rests if key[0] == job] if waiting.rests else ():
+                    del waiting.rests[key]
                 waiting.measured = [*waiting.measured[-15:], seconds]
 
     def reprioritise(self, task: str, priority: int) -> None:
@@ -167,6 +169,12 @@ class Dispatcher:
     def task_of(self, task: str) -> Waiting | None:
         with self._lock:
             return self._waiting.get(task)
+
+    def has(self, task: str, run: int) -> bool:
+        """Whether this run is in work here."""
+        with self._lock:
+            waiting = self._waiting.get(task)
+            return waiting is not None and waiting.run == run
 
     def wants(self) -> tuple[int | None, list[str]]:
         """For the task thread: the highest priority among servable unleased jobs (None: there are none), and the nodes of parked slots."""
@@ -181,6 +189,29 @@ class Dispatcher:
             self._parked.clear()
         for bell in bells:
             bell.ring()
+
+    def _open_to(self, waiting: Waiting, node: str, elsewhere: set[str]) -> Iterator[str]:
+        """The jobs that this node may have now, in order: not those that others should try first, or that it gave back just now."""
+        now = self._roster.clock.monotonic()
+        for job, tried in waiting.jobs.items():
+            if not (node in tried and elsewhere - tried) and waiting.rests.get((job, node), (0.0, 0.0))[0] <= now:
+                yield job
+
+    def _takers(self, waiting: Waiting, most: int) -> list[Bell]:
+        """Unpark the bells of up to so many slots that would get a job of this task if they asked now."""
+        bells: list[Bell] = []
+        would: dict[str, bool] = {}
+        for bell, node in self._parked.items():
+            if len(bells) >= most:
+                break
+            if node not in would:
+                able = self._serves(waiting, node) and self._roster.fits_now(node, waiting.needs, waiting.allow)
+                would[node] = able and next(self._open_to(waiting, node, self._others(waiting, node)), None) is not None
+            if would[node]:
+                bells.append(bell)
+        for bell in bells:
+            del self._parked[bell]
+        return bells
 
     def _in_order(self) -> list[Waiting]:
         return sorted(self._waiting.values(), key=lambda w: (-w.priority, w.order))

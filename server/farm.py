@@ -64,6 +64,8 @@ class Farm:
         try:
             self._build(settings, data, clock)
         except BaseException:
+            if hasattr(self, "store"):
+                self.store.close()
             self._lock.release()
             raise
 
@@ -103,8 +105,9 @@ class Farm:
         self.works = Works(self.keeper)
         self.aftermath = Aftermath(self.dispatcher, self.terms, self.roster, self.board, self.ftp)
         self.aftermath.forget_files = self.keeper.drop_lease
+        self.aftermath.forget_run = self.works.drop
         self.splitter = Splitter(self.store, self.hands, self.roster, self.works, self.dispatcher, self.aftermath, work)
-        self.stitcher = Stitcher(self.store, self.hands, self.keeper, self.works, self.splitter, self.aftermath, data / "tasks")
+        self.stitcher = Stitcher(self.store, self.hands, self.keeper, self.splitter, self.aftermath, data / "tasks")
         self.task_thread = TaskThread(self.store, self.dispatcher, self.roster, self.splitter, self.stitcher, clock)
         self.aftermath.wake_task_thread = self.task_thread.wake
         self.dispatcher.on_hungry = self.task_thread.wake
@@ -237,4 +240,5 @@ class Farm:
             leases = {row["lease"] for row in tx.all("attempts_live")}
             sessions = {row["id"] for row in tx.all("all_sessions")}
         self.keeper.clean(leases, sessions)
-        shutil.rmtree(self.data / "work", ignore_errors=True)
+        for folder in ("work", "tasks"):
+            shutil.rmtree(self.data / folder, ignore_errors=True)

@@ -393,9 +393,10 @@ class FtpThread(Service):
         except OSError as error:
             loop.close()
             host, port = self._address
-            by = holder(port) if error.errno == errno.EADDRINUSE else ""
+            why = error.args[0] if error.args and isinstance(error.args[0], OSError) else error  # pyftpdlib wraps it
+            by = holder(port) if why.errno == errno.EADDRINUSE else ""
             raise UsageError(
-                f"The FTP port {port} on {host} cannot be opened: {error.strerror or error}{f' by {by}' if by else ''}; "
+                f"The FTP port {port} on {host} cannot be opened: {why.strerror or why}{f' by {by}' if by else ''}; "
                 "end what holds it, or choose another with [ftp] port."
             ) from error
         server.max_cons = self._max

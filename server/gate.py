@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..common.errors import Refused
-from ..common.model import Caller, NodeInfo, Role, new_id
+from ..common.manifest import is_digest
+from ..common.model import Caller, NodeInfo, Program, Role, new_id
 from ..common.security import Tokens, new_token, same_token, token_hash, token_id
 from ..common.wire.messages import VERSION, Hello, Welcome
 from .ledger import text
@@ -15,6 +17,9 @@ from .roster import Roster
 from .store import Store
 
 log = logging.getLogger(__name__)
+MOST_SLOTS = 4096
+MOST_BYTES = 1 << 60
+MOST_WORDS = 32
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,8 @@ class Admitted:
     caller: Caller
     welcome: Welcome
     node: str = ""
+    info: NodeInfo | None = None
+    """What the node says of itself, within bounds."""
 
 
 class Gate:
@@ -53,8 +60,9 @@ class Gate:
         return Admitted(Caller(token=token_id(hello.token), role=role), self._welcome())
 
     def _admit_node(self, hello: Hello) -> Admitted:
-        if hello.node is None or not hello.incarnation or not 0 <= hello.slot < 4096:
+        if hello.node is None or not 0 < len(hello.incarnation) <= 64 or not 0 <= hello.slot < MOST_SLOTS:
             raise Refused("A node's hello must say what the node is, its incarnation and its slot.", "protocol")
+        info = bounded(hello.node)
         ident, token = hello.node_id, ""
         if ident:
             with self._store.read() as tx:
@@ -69,22 +77,44 @@ class Gate:
                     "start this one with --new-id.",
                     "clone",
                 )
-            self._store.write(lambda tx: tx.run("node_seen", id=ident, name=_node_name(hello.node), info=text(hello.node)))
+            self._store.write(lambda tx: tx.run("node_seen", id=ident, name=info.name, info=text(info)))
         else:
             if self._tokens.role_of(hello.token) is not Role.NODE:
                 raise Refused("The join code is wrong or was replaced: ask for a new one with join-code --role node.", "token")
             ident, token = new_id(), new_token()
             self._store.write(
-                lambda tx: tx.run("add_node", id=ident, name=_node_name(hello.node), token=token_hash(token), info=text(hello.node))
+                lambda tx: tx.run("add_node", id=ident, name=info.name, token=token_hash(token), info=text(info))
             )
-            log.info("node %s joined as %s", _node_name(hello.node), ident[:8])
-        return Admitted(Caller(token=ident, role=Role.NODE), self._welcome(ident if token else "", token), ident)
+            log.info("node %s joined as %s", info.name, ident[:8])
+        return Admitted(Caller(token=ident, role=Role.NODE), self._welcome(ident if token else "", token), ident, info)
 
     def _welcome(self, node_id: str = "", node_token: str = "") -> Welcome:
         return Welcome(server=self._name, farm=self._farm, node_id=node_id, node_token=node_token, beat=self._beat)
 
 
-def _node_name(info: NodeInfo | None) -> str:
-    name = info.name if info else ""
-    printable = "".join(c for c in name if c.isprintable())[:100]
-    return printable or f"node-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+def bounded(info: NodeInfo) -> NodeInfo:
+    """A node's words as they are kept and shown to everybody: printable, few, short, and no number that makes no sense."""
+    return NodeInfo(
+        name=_plain(info.name) or f"node-{hashlib.sha256(info.name.encode()).hexdigest()[:6]}",
+        version=_plain(info.version, 40),
+        slots=max(1, min(info.slots, MOST_SLOTS)),
+        cores=max(1, min(info.cores, MOST_SLOTS)),
+        memory=max(0, min(info.memory, MOST_BYTES)),
+        disk=max(0, min(info.disk, MOST_BYTES)),
+        gpus=_few(info.gpus),
+        programs=tuple(
+            Program(name=_plain(p.name, 40), version=_plain(p.version, 40), path=_plain(p.path, 300)) for p in info.programs[:MOST_WORDS]
+        ),
+        allow=_few(info.allow),
+        tags=_few(info.tags),
+        confined=_plain(info.confined, 300),
+        bundles=tuple(digest for digest in info.bundles[:64] if is_digest(digest)),
+    )
+
+
+def _plain(words: str, most: int = 100) -> str:
+    return "".join(c for c in words[: 4 * most] if c.isprintable())[:most]
+
+
+def _few(words: Sequence[str]) -> tuple[str, ...]:
+    return tuple(_plain(word) for word in words[:MOST_WORDS])

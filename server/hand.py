@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import traceback
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +24,9 @@ from ..common.kinds.kind import Piece
 from ..common.kinds.registry import kind
 from ..common.model import Region
 from .calls import AnyCall, Failed, Files, Going, Look, LookDone, Reply, Split, SplitDone, Stitch, StitchDone, Verify, VerifyDone, get, put
+
+MOST_JOBS = 1_000_000
+"""Of one stage: they pass through the server's memory."""
 
 
 def answer(call: AnyCall, tell: BinaryIO) -> Reply:
@@ -46,7 +51,9 @@ def split(call: Split) -> SplitDone:
     stages = made_by.stages(examined.spec)
     if len(stages) != 1:
         raise SplitFailed(f"The kind {call.spec.kind} has {len(stages)} stages; this version runs kinds of one stage.")
-    regions = list(stages[call.stage].split(examined.spec, folder, call.farm))
+    regions = list(islice(stages[call.stage].split(examined.spec, folder, call.farm), MOST_JOBS + 1))
+    if len(regions) > MOST_JOBS:
+        raise SplitFailed(f"The kind {call.spec.kind} cut the task into more than {MOST_JOBS} jobs: choose larger pieces.")
     names = [region.name for region in regions]
     if not regions or len(set(names)) != len(names):
         raise SplitFailed(f"The kind {call.spec.kind} cut the task into {len(regions)} jobs, which are none or have a name twice.")
@@ -99,7 +106,16 @@ def folder_of(files: Files, work: Path) -> MappingFolder:
     return MappingFolder({name: Path(file.path) if file.data is None else file.data for name, file in files.items()}, work)
 
 
+def leave_with(parent: int) -> None:
+    """A server that was killed cannot end its hands; one that is in the midst of a call would go on, perhaps for ever."""
+    never = threading.Event()
+    while os.getppid() == parent:
+        never.wait(2.0)
+    os._exit(1)
+
+
 def main() -> None:
+    threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
     asked = os.fdopen(os.dup(0), "rb")
     tell = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

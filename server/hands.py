@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
@@ -24,6 +24,7 @@ from .calls import AnyCall, Failed, Going, Look, LookDone, Reply, Split, SplitDo
 log = logging.getLogger(__name__)
 R = TypeVar("R", LookDone, SplitDone, VerifyDone, StitchDone)
 HANDED_ON = ("CLUSTERRAY_EXTRA_KINDS", "PYTHONPATH")
+STOPPING = "The server is stopping."
 NO_PROGRESS: Callable[[float], None] = lambda fraction: None  # noqa: E731
 
 
@@ -48,16 +49,28 @@ class Hands:
         return self._closed
 
     def look(self, call: Look) -> LookDone:
-        return self._lanes["quick"].submit(self._serve, call, LookDone, NO_PROGRESS).result()
+        return self._wait(self._submit("quick", call, LookDone))
 
     def split(self, call: Split) -> Future[SplitDone]:
-        return self._lanes["heavy"].submit(self._serve, call, SplitDone, NO_PROGRESS)
+        return self._submit("heavy", call, SplitDone)
 
     def verify(self, call: Verify) -> VerifyDone:
-        return self._lanes["quick"].submit(self._serve, call, VerifyDone, NO_PROGRESS).result()
+        return self._wait(self._submit("quick", call, VerifyDone))
 
     def stitch(self, call: Stitch, progress: Callable[[float], None]) -> Future[StitchDone]:
-        return self._lanes["heavy"].submit(self._serve, call, StitchDone, progress)
+        return self._submit("heavy", call, StitchDone, progress)
+
+    def _submit(self, lane: str, call: AnyCall, expected: type[R], progress: Callable[[float], None] = NO_PROGRESS) -> Future[R]:
+        try:
+            return self._lanes[lane].submit(self._serve, call, expected, progress)
+        except RuntimeError as error:  # after close()
+            raise HandDied(STOPPING) from error
+
+    def _wait(self, future: Future[R]) -> R:
+        try:
+            return future.result()
+        except CancelledError as error:  # close() came while it waited for its turn
+            raise HandDied(STOPPING) from error
 
     def warm(self) -> None:
         """Start the first hand of each lane before it is needed."""
@@ -78,11 +91,13 @@ class Hands:
 
     def _child(self) -> Piped:
         child: Piped | None = getattr(self._local, "child", None)
-        if child is not None and child.poll() is None:
-            return child
+        if child is not None:
+            if child.poll() is None:
+                return child
+            self._drop(child)  # it ended between two calls
         with self._lock:
             if self._closed:
-                raise HandDied("The server is stopping.")
+                raise HandDied(STOPPING)
             child = start_piped(
                 [sys.executable, "-P", "-m", f"{__package__}.hand"],
                 cwd="/",
@@ -119,11 +134,13 @@ class Hands:
         except (OSError, ValueError) as error:
             self._drop(child)
             raise HandDied(f"The {what} {self._how(child, overdue.is_set())}.") from error
-        except HandDied:
+        except BaseException:  # what is left in the pipes would be taken for the next call's
             self._drop(child)
             raise
         finally:
             timer.cancel()
+        if overdue.is_set():  # it answered in the last moment, and is being ended
+            self._drop(child)
         if isinstance(reply, Failed):
             raise self._error(call, reply)
         if not isinstance(reply, expected):

@@ -17,12 +17,13 @@ from . import ledger
 from .desk import Desk
 from .keeper import Keeper
 from .logbook import Logbook
-from .store import Store
+from .store import Row, Store
 
 log = logging.getLogger(__name__)
 EVERY = 600.0
 SESSION = 3600.0
 DAY = 86400.0
+WARNED = "warned"
 
 
 class Rules(Protocol):
@@ -46,7 +47,6 @@ class Janitor(Service):
         self._rules = rules
         self._clock = clock
         self._bell = threading.Event()
-        self._warned: set[str] = set()
 
     def wake(self) -> None:
         self._bell.set()
@@ -64,14 +64,12 @@ class Janitor(Service):
         with self._store.read() as tx:
             sessions = [row["id"] for row in tx.all("old_sessions", before=now - SESSION)]
         for session in sessions:
-            self._store.write(lambda tx, session=session: tx.run("end_session", id=session))  # type: ignore[misc]
-            self._desk.end_session(session)
+            self._desk.expire_session(session, now - SESSION)
         self._tasks(TaskState.COMPLETED, self._rules.results)
         self._tasks(TaskState.FAILED, self._rules.failures)
         self._tasks(TaskState.CANCELED, self._rules.failures)
         self._store.write(lambda tx: tx.run("forget_events", before=now - self._rules.events))
-        with self._desk.packs_lock:
-            freed = self._keeper.evict()
+        freed = self._desk.evict()
         if freed:
             log.info("evicted %.1f MB of packs that nothing uses", freed / 1e6)
 
@@ -81,16 +79,21 @@ class Janitor(Service):
             old = tx.all("ended_before", state=state, before=now - keep)
             soon = tx.all("ended_before", state=state, before=now - keep + DAY)
         for row in soon:
-            if state is TaskState.COMPLETED and row["fetched"] is None and row["id"] not in self._warned:
-                self._warned.add(row["id"])
+            if state is TaskState.COMPLETED and row["fetched"] is None and self._warned(row) is None:
+                self._store.write(lambda tx, row=row: ledger.event(tx, "task", state, WARNED, task=row["id"]))  # type: ignore[misc]
                 log.warning("task %s (%s) was never fetched; its result goes at %s", row["id"], row["name"], stamp(now + DAY))
         for row in old:
-            if state is TaskState.COMPLETED and row["fetched"] is None and row["id"] not in self._warned:
+            if state is TaskState.COMPLETED and row["fetched"] is None and (self._warned(row) or now) > now - DAY:
                 continue
             try:
                 self._store.write(lambda tx, row=row: ledger.remove_task(tx, row["id"]))  # type: ignore[misc]
             except ClusterRayError:
                 continue
             self._logbook.remove(row["id"])
-            self._warned.discard(row["id"])
             log.info("task %s (%s) removed: its time is over", row["id"], row["name"])
+
+    def _warned(self, row: Row) -> float | None:
+        """When it was said that this result goes; the store knows, so that a restart neither forgets it nor cuts the day short."""
+        with self._store.read() as tx:
+            said = tx.one("warned_at", task=row["id"], since=row["ended"])
+        return said["at"] if said is not None else None

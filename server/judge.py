@@ -84,37 +84,62 @@ class Judge:
             self._busy.update(leases)
         try:
             return self._judge(slot, results, want)
+        except BaseException:  # the link closes: where the server held a term, it runs again, for the node may never come back
+            for lease in leases:
+                self._terms.renew(lease)
+            raise
         finally:
             with self._free:
                 self._busy.difference_update(leases)
                 self._free.notify_all()
 
     def verify_again(self, lease: str) -> None:
-        """A restart found this attempt VERIFYING."""
+        """A restart found this attempt VERIFYING. Nothing to do where its node has reported it again already."""
+        with self._free:
+            if lease in self._busy:
+                return
+            self._busy.add(lease)
+        try:
+            with self._store.read() as tx:
+                row = ledger.need_attempt(tx, lease)
+            case = Case(Result(lease=lease, seconds=row["seconds"] or 0.0), row)
+            self._recall(case)
+            if case.failure is None:
+                self._verify([case])
+                self._name([case])
+            self._store.write(lambda tx: self._decide(tx, [case]))
+            self._after(row["node"], case)
+        except BaseException:
+            self._terms.renew(lease)
+            raise
+        finally:
+            with self._free:
+                self._busy.discard(lease)
+                self._free.notify_all()
+
+    def _recall(self, case: Case) -> None:
+        """The outputs that were told and checked when VERIFYING was committed: these are judged, whatever is said now."""
+        lease = case.result.lease
         with self._store.read() as tx:
-            row = ledger.need_attempt(tx, lease)
             outputs = tuple(msgspec.convert(dict(o), Output) for o in tx.all("outputs", lease=lease))
-        case = Case(Result(lease=lease, outputs=outputs, seconds=row["seconds"] or 0.0), row, uploaded=True)
+        case.result = msgspec.structs.replace(case.result, outputs=outputs)
+        case.uploaded = True
         gone = [o.path for o in outputs if o.data is None and self._file(lease, o) is None]
         if gone:
             case.failure = Failure(cause=Cause.FILES_GONE, sentence=f"The server was restarted and {gone[0]} is no longer there.")
-        else:
-            self._verify([case])
-            self._name([case])
-        self._store.write(lambda tx: self._decide(tx, [case]))
-        self._after(row["node"], case)
 
     def _judge(self, slot: Slot, results: Sequence[Result], want: bool) -> tuple[tuple[Verdict, ...], tuple[Grant, ...]]:
         cases: list[Case] = []
         settled: dict[str, Verdict] = {}
         with self._store.read() as tx:
+            rows = {row["lease"]: row for row in tx.all("attempts", leases=ledger.text([result.lease for result in results]))}
             for result in results:
-                row = tx.one("attempt", lease=result.lease)
+                row = rows.get(result.lease)
                 known = self._known(slot, result, row)
                 if known is not None or row is None:
                     settled[result.lease] = known or Verdict(lease=result.lease, ruling=Ruling.NOT_YOURS)
                 else:
-                    cases.append(Case(result, row, failure=result.failure))
+                    cases.append(Case(result, row, failure=_short(result.failure)))
         for case in cases:
             self._log(case)
             if case.failure is None:
@@ -129,7 +154,11 @@ class Judge:
             self._decide(tx, open_cases)
             return self._lessor.lease(tx, slot, jobs) if jobs else []
 
-        leased = self._store.write(change) if open_cases or jobs else []
+        try:
+            leased = self._store.write(change) if open_cases or jobs else []
+        except BaseException:
+            self._dispatcher.put_back(jobs)
+            raise
         for case in open_cases:
             self._after(slot.node, case)
         grants = self._lessor.grants(slot, leased)
@@ -164,8 +193,10 @@ class Judge:
             case.failure = Failure(cause=Cause.REJECTED, sentence=wrong)
             return
         uploads = tuple(o for o in outputs if o.data is None)
-        if not uploads or AttemptState(case.row["state"]) is AttemptState.VERIFYING:
-            case.uploaded = AttemptState(case.row["state"]) is AttemptState.VERIFYING
+        if AttemptState(case.row["state"]) is AttemptState.VERIFYING:
+            self._recall(case)
+            return
+        if not uploads:
             return
         self._terms.hold(lease)
         missing = self._keeper.take_outputs(lease, uploads)
@@ -186,7 +217,9 @@ class Judge:
             with self._store.read() as tx:
                 try:
                     spec = msgspec.json.decode(ledger.need_run(tx, task, run)["spec"], type=TaskSpec)
-                except NoSuchTask:
+                except NoSuchTask:  # cancelled and removed since
+                    for case in group:
+                        case.verdict = Verdict(lease=case.result.lease, ruling=Ruling.NOT_YOURS)
                     continue
             try:
                 self._ask(spec, group)
@@ -236,13 +269,16 @@ class Judge:
 
     def _decide(self, tx: Tx, cases: Sequence[Case]) -> None:
         """The change itself."""
+        last: dict[str, Case] = {}
         for case in cases:
             lease = case.result.lease
             if case.failure is None:
                 if case.uploaded:
                     case.ended = ledger.accept(tx, lease)
                 else:
-                    case.ended = ledger.accept_at_once(tx, lease, case.result.outputs, case.result.seconds)
+                    case.ended = ledger.accept_at_once(tx, case.row, case.result.outputs, case.result.seconds)
+                    if case.ended is not None:
+                        last[case.ended.task] = case
                 ruling = Ruling.ACCEPTED if case.ended else Ruling.NOT_YOURS
                 case.verdict = Verdict(lease=lease, ruling=ruling)
             else:
@@ -251,6 +287,9 @@ class Judge:
                 if case.failure.cause is Cause.REJECTED and case.ended:
                     ruling = Ruling.REJECTED
                 case.verdict = Verdict(lease=lease, ruling=ruling, sentence=case.failure.sentence)
+        for case in last.values():
+            if case.ended is not None:
+                case.ended = case.ended._replace(stage_over=ledger.stage_over(tx, case.row))
 
     def _after(self, node: str, case: Case) -> None:
         lease = case.result.lease
@@ -272,6 +311,13 @@ class Judge:
             lines.append(f"{case.failure.cause}: {case.failure.sentence}")
         if term is not None:
             self._logbook.add(case.row["task"], term.log, lines)
+
+
+def _short(failure: Failure | None) -> Failure | None:
+    """A failure as it is kept: listings carry many of them in one frame."""
+    if failure is None:
+        return None
+    return msgspec.structs.replace(failure, sentence=failure.sentence[:2000], tail=tuple(line[:500] for line in failure.tail[-200:]))
 
 
 def _unfit(outputs: Sequence[Output]) -> str:

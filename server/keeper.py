@@ -19,7 +19,8 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -61,6 +62,7 @@ class Keeper:
         self._free, self._writing = free, writing
         self._lock = threading.RLock()
         self._kept: dict[str, _Kept] = {}
+        self._pinned: Counter[str] = Counter()
         for path in sorted(self._packs.glob("*/*")):
             digest = path.name.removesuffix(encoding.SUFFIX)
             if not is_digest(digest) or digest in self._kept:  # nothing of ours, or the same once more in the other encoding
@@ -129,11 +131,14 @@ class Keeper:
         """A lease's folder; what take_outputs() has found right lies in its ``out/``."""
         return self._leases / lease
 
-    def take_upload(self, session: str, pack: PackRef) -> str | None:
-        """Check what a session has sent for a pack and give it its name. None, or the sentence that says why it must come again."""
+    def take_upload(self, session: str, pack: PackRef, *, known: bool = True) -> str | None:
+        """Check what a session has sent for a pack and give it its name. None, or the sentence that says why it must come again.
+
+        Where the pack is here already, nothing need have come; but not ``known`` says that this sender has yet to show that it has it.
+        """
         folder = self._uploads / session
         sent = [folder / f"{pack.digest}{suffix}.part" for suffix in (encoding.SUFFIX, "")]
-        if self.has(pack.digest):
+        if known and self.has(pack.digest):
             for part in sent:
                 part.unlink(missing_ok=True)
             return None
@@ -201,10 +206,16 @@ class Keeper:
             self._name(mine, digest, False)
         path.unlink(missing_ok=True)
 
-    def adopt_file(self, path: Path) -> PackRef:
-        """Hash a file and make it a pack by a second name (a copy where the disk cannot); it stays where it is and must not change."""
+    def adopt_file(self, path: Path, *, pin: bool = False) -> PackRef:
+        """Hash a file and make it a pack by a second name (a copy where the disk cannot); it stays where it is and must not change.
+
+        ``pin``: nobody evicts it until ``unpin()``, when a row speaks of it.
+        """
         with path.open("rb") as file:
             pack = PackRef(digest=_hash(file), size=os.fstat(file.fileno()).st_size)
+        if pin:
+            with self._lock:
+                self._pinned[pack.digest] += 1
         if not self.has(pack.digest):
             mine = self._checking / new_id()
             try:
@@ -213,6 +224,11 @@ class Keeper:
                 shutil.copyfile(path, mine)
             self._name(mine, pack.digest, False)
         return pack
+
+    def unpin(self, digests: Iterable[str]) -> None:
+        """Rows speak of these now, or nobody ever will."""
+        with self._lock:
+            self._pinned = self._pinned - Counter(digests)
 
     def _name(self, mine: Path, digest: str, encoded: bool) -> None:
         """fsync the file, rename it, fsync the folder; then it is here."""
@@ -253,7 +269,7 @@ class Keeper:
         """
         dropped = 0
         with self._lock:
-            using = self._in_use()
+            using = self._in_use() | set(self._pinned)
             idle = sorted(((digest, kept) for digest, kept in self._kept.items() if digest not in using), key=lambda pair: pair[1].used)
             left = sum(kept.disk for _, kept in idle)
             for digest, kept in idle:
@@ -271,6 +287,15 @@ class Keeper:
         return dropped
 
     # --- letting go
+
+    def last_upload(self, session: str) -> float:
+        """When a session last stored a byte, in seconds since 1970; 0: never."""
+        folder = self._uploads / session
+        times = [0.0]
+        for path in folder.iterdir() if folder.is_dir() else ():
+            with contextlib.suppress(OSError):
+                times.append(path.stat().st_mtime)
+        return max(times)
 
     def drop_session(self, session: str) -> None:
         """Remove what an upload session left."""

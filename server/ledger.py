@@ -7,7 +7,6 @@ statement ``accept`` in queries.sql. Functions here know nothing of threads, soc
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import msgspec
@@ -59,6 +58,10 @@ class Ended(NamedTuple):
     """The task failed with it."""
     stage_over: bool
     """It was the last open job of the stage."""
+    lease: str = ""
+    run: int = 0
+    called_off: tuple[str, ...] = ()
+    """Other leases of the task, which ended with it."""
 
 
 # --- tasks
@@ -169,6 +172,14 @@ def publish(tx: Tx, task: str, run: int, assets: Sequence[tuple[str, PackRef]]) 
     return True
 
 
+def give_up(tx: Tx, task: str, run: int, error: str) -> list[str] | None:
+    """FAILED, where this run is still the one in work; returns the leases that were live, None where it is not."""
+    row = need_task(tx, task)
+    if row["run"] != run or TaskState(row["state"]) not in LIVE_TASK:
+        return None
+    return end_task(tx, task, TaskState.FAILED, error=error)
+
+
 def end_task(tx: Tx, task: str, new: TaskState, *, error: str = "", run: int | None = None) -> list[str]:
     """FAILED or CANCELED, with all that is open below it; returns the leases that were live."""
     row = need_task(tx, task)
@@ -261,15 +272,12 @@ def step_attempt(tx: Tx, row: Row, new: AttemptState, failure: Failure | None = 
 def lease(tx: Tx, node: str, incarnation: str, slot: int, jobs: Sequence[str]) -> list[Leased]:
     """Lease those of the jobs that are still QUEUED in a RUNNING task."""
     given: list[Leased] = []
-    for job in jobs:
-        row = tx.one("leasable", id=job)
-        if row is None or JobState(row["state"]) is not JobState.QUEUED or TaskState(row["task_state"]) is not TaskState.RUNNING:
-            continue
-        step_job(tx, row["task"], job, JobState.QUEUED, JobState.RUNNING)
-        fresh = new_id()
+    for row in tx.all("leasable", ids=text(list(jobs))):
+        job, fresh = row["id"], new_id()
+        tx.run("job_state", id=job, state=advance(JobState.QUEUED, JobState.RUNNING))
         number = tx.one("add_attempt", lease=fresh, job=job, node=node, incarnation=incarnation, slot=slot, now=tx.now)
         assert number is not None
-        event(tx, "attempt", "", AttemptState.LEASED, task=row["task"], job=job, lease=fresh, node=node)
+        tx.run("leased_events", task=row["task"], job=job, lease=fresh, node=node)
         given.append(Leased(row["task"], job, row["position"], fresh, number["number"], msgspec.json.decode(row["region"], type=Region)))
     return given
 
@@ -284,23 +292,27 @@ def begin_verify(tx: Tx, lease_id: str, outputs: Sequence[Output], seconds: floa
     return True
 
 
-def accept_at_once(tx: Tx, lease_id: str, outputs: Sequence[Output], seconds: float) -> Ended | None:
-    """LEASED -> VERIFYING -> ACCEPTED in one, for outputs that came with the report and were verified before; None: the lease is over."""
-    row = need_attempt(tx, lease_id)
-    if AttemptState(row["state"]) is not AttemptState.LEASED:
+def accept_at_once(tx: Tx, row: Row, outputs: Sequence[Output], seconds: float) -> Ended | None:
+    """LEASED -> VERIFYING -> ACCEPTED in one, for outputs that came with the report and were verified before.
+
+    ``row`` is the attempt as it was read before this transaction; its state is looked at anew. None: the lease is over. Whether the stage
+    is over is not said here: ask ``stage_over`` once for the whole batch.
+    """
+    lease_id: str = row["lease"]
+    if tx.run("attempt_accepted", lease=lease_id, seconds=seconds) != 1:
         return None
     if tx.run("accept", lease=lease_id, job=row["job"]) != 1:
-        step_attempt(tx, row, AttemptState.LOST, Failure(cause=Cause.REPLACED, sentence="Another result was accepted before."))
+        failure = Failure(cause=Cause.REPLACED, sentence="Another result was accepted before.")
+        step_attempt(tx, {**row, "state": AttemptState.VERIFYING}, AttemptState.LOST, failure, seconds)
         return None
-    steps = (AttemptState.LEASED, advance(AttemptState.LEASED, AttemptState.VERIFYING), AttemptState.ACCEPTED)
-    advance(steps[1], steps[2])
-    tx.run("attempt_accepted", lease=lease_id, ended=tx.now, seconds=seconds)
+    tx.run("accepted_events", task=row["task"], job=row["job"], lease=lease_id, node=row["node"])
     _add_outputs(tx, lease_id, outputs)
-    about = {"task": row["task"], "job": row["job"], "lease": lease_id, "node": row["node"]}
-    for old, new in pairwise(steps):
-        event(tx, "attempt", old, new, **about)
-    event(tx, "job", row["job_state"], JobState.DONE, **about)
-    return _ended(tx, row, JobState.DONE)
+    return Ended(row["task"], row["job"], JobState.DONE, task_over=False, stage_over=False)
+
+
+def stage_over(tx: Tx, row: Row) -> bool:
+    """Whether the stage that an attempt belongs to has no open job left, and its task is there to be stitched."""
+    return _ended(tx, row, JobState.DONE).stage_over
 
 
 def accept(tx: Tx, lease_id: str) -> Ended | None:
@@ -341,8 +353,8 @@ def fail(tx: Tx, lease_id: str, failure: Failure, seconds: float | None = None) 
         step_job(tx, row["task"], row["job"], JobState(row["job_state"]), JobState.QUEUED, cause=cause)
         return _ended(tx, row, JobState.QUEUED)
     step_job(tx, row["task"], row["job"], JobState(row["job_state"]), JobState.FAILED, cause=cause)
-    end_task(tx, row["task"], TaskState.FAILED, error=verdict, run=row["run"])
-    return _ended(tx, row, JobState.FAILED)
+    called_off = end_task(tx, row["task"], TaskState.FAILED, error=verdict, run=row["run"])
+    return _ended(tx, row, JobState.FAILED)._replace(called_off=tuple(called_off))
 
 
 def fail_many(tx: Tx, leases: Iterable[str], cause: Cause, sentence: str) -> list[Ended]:
@@ -379,7 +391,8 @@ def _ended(tx: Tx, row: Row, job_state: JobState) -> Ended:
     assert now is not None
     live = TaskState(now["state"]) is TaskState.RUNNING and now["current"]
     over = TaskState(now["state"]) is TaskState.FAILED
-    return Ended(row["task"], row["job"], job_state, task_over=over, stage_over=bool(live and not now["open"]))
+    stage_over = bool(live and not now["open"])
+    return Ended(row["task"], row["job"], job_state, over, stage_over, row["lease"], row["run"])
 
 
 def _add_outputs(tx: Tx, lease_id: str, outputs: Sequence[Output]) -> None:

@@ -35,6 +35,7 @@ class Door(Protocol):
     def grant(
         self, user: str, password: str, *, read: Mapping[str, Path], write: Path | None, write_names: Literal["packs", "out"]
     ) -> None: ...
+    def revoke(self, user: str) -> object: ...
 
 
 class Folders(Protocol):
@@ -77,7 +78,11 @@ class Lessor:
                 for end in ended:
                     self._aftermath.ended(slot.node, lease, end)
         while jobs := self._dispatcher.take(slot.node, bell):
-            leased = self._store.write(lambda tx, jobs=jobs: self.lease(tx, slot, jobs))  # type: ignore[misc]
+            try:
+                leased = self._store.write(lambda tx, jobs=jobs: self.lease(tx, slot, jobs))  # type: ignore[misc]
+            except BaseException:
+                self._dispatcher.put_back(jobs)
+                raise
             grants = self.grants(slot, leased)
             if grants:
                 return grants
@@ -91,17 +96,27 @@ class Lessor:
         given = []
         for one in leased:
             work = self._works.get(one.task)
-            if work is None:
-                continue
+            if work is not None:
+                self._roster.take(slot.node, one.lease, work.needs)
             name = self._logbook.name(one.position, one.number, one.lease)
-            self._terms.begin(
+            begun = self._terms.begin(
                 one.lease, task=one.task, job=one.job, node=slot.node, incarnation=slot.incarnation, slot=slot.number, log=name
             )
-            self._roster.take(slot.node, one.lease, work.needs)
-            given.append(self._grant(one, work))
+            if not begun:  # cancelled since the commit
+                self._roster.free(slot.node, [one.lease])
+            elif work is not None:  # without: the term runs out, or the slot asks anew, and the job is queued again
+                given.append(self._grant(one, work))
+                self.still(one.lease)
         for task in {one.task for one in leased}:
             self._aftermath.changed(task)
         return tuple(given)
+
+    def still(self, lease: str) -> bool:
+        """Whether a lease whose account was just opened has not been called off meanwhile; else the account ends too."""
+        if self._terms.get(lease) is not None:
+            return True
+        self._door.revoke(lease)
+        return False
 
     def account(self, lease: str, packs: Mapping[str, Path]) -> Account:
         """A fresh account for a lease; an older one of it ends."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from ..common.model import Progress, Ruling
+import msgspec
+
+from ..common.model import Progress, Region, Ruling
+from ..common.states import AttemptState
 from ..common.wire.link import Doorbell, Link
 from ..common.wire.messages import Answer, Ask, Beat, Beaten, Bye, Finished, Hello, Judged, Leases, Resume, Resumed
 from . import ledger
@@ -53,17 +56,19 @@ class NodeThread:
 
     def serve(self, link: Link, hello: Hello, admitted: Admitted) -> None:
         """The life of one slot's link."""
-        assert hello.node is not None
+        assert admitted.info is not None
         slot = Slot(admitted.node, hello.incarnation, hello.slot)
         before = self._roster.get(slot.node)
         if before is None or before.incarnation != slot.incarnation:
-            self._replace(slot, hello.finished)
-        old = self._roster.arrive(slot.node, slot.incarnation, slot.number, hello.node, link)
-        if isinstance(old, Link):
-            old.abort()
+            self._replace(slot, frozenset(hello.finished))
+            if before is not None and before.incarnation and before.draining:  # it has left and come back
+                self._store.write(lambda tx: tx.run("node_draining", id=slot.node, draining=0))
+        for old in self._roster.arrive(slot.node, slot.incarnation, slot.number, admitted.info, link):
+            if isinstance(old, Link):
+                old.abort()
         try:
             link.answer(admitted.welcome)
-            log.info("node %s slot %d is here (%s)", hello.node.name, slot.number, link.peer)
+            log.info("node %s slot %d is here (%s)", admitted.info.name, slot.number, link.peer)
             self._aftermath.wake_task_thread()
             bell = Doorbell()
             try:
@@ -90,14 +95,14 @@ class NodeThread:
                 link.answer(self._resume(slot, question.lease))
         log.info("%s said nothing for %.0f s: closing its link", link.peer, SILENCE)
 
-    def _replace(self, slot: Slot, finished: tuple[str, ...]) -> None:
+    def _replace(self, slot: Slot, finished: frozenset[str]) -> None:
         """A new life of the node: its older leases are lost at once, but for results that it still holds."""
         for end in self._store.write(lambda tx: ledger.replace_incarnation(tx, slot.node, slot.incarnation, finished)):
-            for term in [t for t in self._terms.of_node(slot.node) if t.job == end.job]:
-                self._aftermath.ended(slot.node, term.lease, end)
+            self._aftermath.ended(slot.node, end.lease, end)
 
     def _ask(self, link: Link, slot: Slot, bell: Doorbell, wait: float) -> None:
         """Parked until there is work, the time is over, or the peer has gone."""
+        self._roster.say(slot.node, slot.number, "")
         while True:
             bell.clear()
             grants = self._lessor.ask(slot, bell)
@@ -111,6 +116,7 @@ class NodeThread:
         link.answer(Leases(grants=grants))
 
     def _beat(self, slot: Slot, beat: Beat) -> Answer:
+        self._roster.say(slot.node, slot.number, beat.note)
         cancel, not_yours = [], []
         for progress in beat.progress:
             term = self._terms.beat(slot.node, progress)
@@ -139,7 +145,10 @@ class NodeThread:
     def _resume(self, slot: Slot, lease: str) -> Resumed:
         term = self._terms.get(lease)
         work = self._works.get(term.task) if term is not None and term.node == slot.node else None
-        if work is None:
+        with self._store.read() as tx:
+            row = tx.one("attempt", lease=lease) if work is not None else None
+        if work is None or row is None or row["state"] != AttemptState.LEASED:
             return Resumed(account=None)
         self._terms.renew(lease)
-        return Resumed(account=self._lessor.account(lease, work.packs))
+        account = self._lessor.account(lease, work.packs_for(msgspec.json.decode(row["region"], type=Region)))
+        return Resumed(account=account if self._lessor.still(lease) else None)

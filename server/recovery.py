@@ -63,9 +63,11 @@ def rebuild(store: Store, splitter: Splitter, terms: Terms, roster: Roster, logb
 
 
 def verify_again(judge: Judge, leases: list[str]) -> None:
-    """In a thread of its own, after the start."""
+    """In a thread of its own, after the start. A lease that cannot be verified has its term again, and then goes to the reaper."""
     for lease in leases:
         try:
             judge.verify_again(lease)
         except ClusterRayError as error:
             log.warning("lease %s could not be verified again: %s", lease[:8], error)
+        except Exception:
+            log.exception("lease %s: unexpected error, going on", lease[:8])

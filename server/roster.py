@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from ..common.clock import Clock
 from ..common.model import FarmShape, Needs, NodeInfo
 
+LONGEST_WISH = 100
 SILENT = 25.0
 """Seconds without a word after which an open link no longer speaks for its incarnation: a parked ask takes 20."""
 
@@ -32,19 +33,28 @@ class Presence:
     """Monotonic time of its last word."""
     taken: dict[str, Needs] = field(default_factory=dict)
     """Lease -> what it occupies."""
+    notes: dict[int, str] = field(default_factory=dict)
+    """Slot number -> why it takes no job for now, in its own words."""
 
     @property
     def online(self) -> bool:
         return bool(self.links)
 
+    @property
+    def resting(self) -> str:
+        """Why none of its slots takes a job for now; empty where one does."""
+        return self.notes[min(self.notes)] if self.links and all(slot in self.notes for slot in self.links) else ""
+
 
 def version_key(version: str) -> tuple[int, ...]:
     """``3.7.0.10`` -> (3, 7, 0, 10), so that versions compare as numbers."""
-    return tuple(int(n) for n in re.findall(r"\d+", version))
+    return tuple(int(n[:18]) for n in re.findall(r"\d+", version[:100]))
 
 
 def program_matches(wish: str, name: str, version: str) -> bool:
     """Whether a program satisfies ``name``, ``name>=version`` or ``name==version`` (the latter also for a leading part, as 3.7)."""
+    if len(wish) > LONGEST_WISH:  # strangers write these, and the pattern must not be given room to wander
+        return False
     match = re.fullmatch(r"\s*([\w.+-]+?)\s*(?:(>=|==|<=|<|>)\s*([\w.~+-]+))?\s*", wish)
     if match is None or match[1] != name:
         return False
@@ -66,13 +76,13 @@ def lacks(info: NodeInfo, needs: Needs, allow: str) -> str:
         have = ", ".join(f"{p.name} {p.version}" for p in info.programs)
         return f"has no {needs.program}" + (f" (it has {have})" if have else "")
     if needs.memory > info.memory > 0:
-        return f"has {info.memory / 1e9:.1f} GB of memory, a job needs {needs.memory / 1e9:.1f}"
+        return f"has {info.memory / 1e9:.1f} GB of memory, a job needs {needs.memory / 1e9:.1f} GB"
     if needs.cores > info.cores:
         return f"has {info.cores} cores, a job needs {needs.cores:g}"
     if needs.gpu > len(info.gpus):
         return f"has {len(info.gpus)} GPUs, a job needs {needs.gpu}"
     if needs.scratch > info.disk > 0:
-        return f"has {info.disk / 1e9:.1f} GB of free disk, a job needs {needs.scratch / 1e9:.1f}"
+        return f"has {info.disk / 1e9:.1f} GB of free disk, a job needs {needs.scratch / 1e9:.1f} GB"
     missing = set(needs.tags) - set(info.tags)
     return f"lacks the tag {sorted(missing)[0]}" if missing else ""
 
@@ -98,29 +108,45 @@ class Roster:
                 return False
             return self.clock.monotonic() - known.heard < SILENT
 
-    def arrive(self, node: str, incarnation: str, slot: int, info: NodeInfo, link: object) -> object | None:
-        """A slot's link is greeted; returns the link that it replaces."""
+    def arrive(self, node: str, incarnation: str, slot: int, info: NodeInfo, link: object) -> list[object]:
+        """A slot's link is greeted; returns the links that it replaces: the slot's older one, or all of an older incarnation."""
         with self._lock:
             known = self._nodes.setdefault(node, Presence(node, info))
+            older: list[object] = []
             if known.incarnation != incarnation:
-                known.incarnation = incarnation
+                older = list(known.links.values())
                 known.links.clear()
-                known.draining = False
+                known.notes.clear()
+                if known.incarnation:  # after a start of the server it may be the same life that was told to drain
+                    known.draining = False
+                known.incarnation = incarnation
             known.info = info
             known.heard = self.clock.monotonic()
-            old = known.links.get(slot)
+            if slot in known.links:
+                older.append(known.links[slot])
             known.links[slot] = link
-            return old
+            return older
 
     def leave(self, node: str, slot: int, link: object) -> None:
         with self._lock:
             known = self._nodes.get(node)
             if known is not None and known.links.get(slot) is link:
                 del known.links[slot]
+                known.notes.pop(slot, None)
 
     def heard(self, node: str) -> None:
         with self._lock:
-            self._nodes[node].heard = self.clock.monotonic()
+            if node in self._nodes:
+                self._nodes[node].heard = self.clock.monotonic()
+
+    def say(self, node: str, slot: int, note: str) -> None:
+        """Why a slot takes no job for now; empty: it does."""
+        with self._lock:
+            known = self._nodes.get(node)
+            if known is not None and note:
+                known.notes[slot] = note[:500]
+            elif known is not None:
+                known.notes.pop(slot, None)
 
     def take(self, node: str, lease: str, needs: Needs) -> None:
         with self._lock:
@@ -189,13 +215,31 @@ class Roster:
     def why_none(self, needs: Needs, allow: str) -> str:
         """One sentence on why no node present can run such a job; empty where one can."""
         with self._lock:
-            if self.able(needs, allow):
+            if any(not n.resting for n in self.able(needs, allow)):
                 return ""
             here = [n for n in self._nodes.values() if n.online]
             if not here:
-                return "No node is connected; the task waits. Start one with: clusterray node start --join CODE"
-            reasons = [
-                f"node {n.info.name} " + ("is locked" if n.locked else "is draining" if n.draining else lacks(n.info, needs, allow))
-                for n in here[:3]
-            ]
+                return "No node is connected, so the task waits: start one with `clusterray node start --join CODE`."
+            reasons = [f"node {n.info.name} {_not_now(n, needs, allow)}" for n in here[:3]]
             return f"No node can run it now, so it waits: {'; '.join(reasons)}{' …' if len(here) > 3 else ''}."
+
+    def left_out(self, needs: Needs, allow: str, program: str) -> str:
+        """One sentence on the nodes that could run such a job, were it not for another version of its program; empty: there are none."""
+        name, _, version = program.partition("==")
+        with self._lock:
+            able = self.able(needs, allow)
+            other = [n for n in able if not any(program_matches(program, p.name, p.version) for p in n.info.programs)]
+        if not other or not version:
+            return ""
+        have = [f"{n.info.name} (it has {', '.join(p.version for p in n.info.programs if p.name == name)})" for n in other[:3]]
+        waits = ", and no node with that one is here now" if len(other) == len(able) else ""
+        word, verb = ("Node", "is") if len(other) == 1 else ("Nodes", "are")
+        more = " and more" if len(other) > 3 else ""
+        return f"{word} {', '.join(have)}{more} {verb} left out, because the task runs on {name} {version} alone{waits}."
+
+
+def _not_now(node: Presence, needs: Needs, allow: str) -> str:
+    """Why a node takes no such job, as the end of "node X ..."."""
+    if node.locked or node.draining:
+        return "is locked" if node.locked else "is draining"
+    return lacks(node.info, needs, allow) or f"takes no job now: {node.resting.rstrip('.')}"

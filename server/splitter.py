@@ -15,13 +15,17 @@ from ..common.states import TaskState
 from . import ledger
 from .aftermath import Aftermath
 from .calls import Split, SplitDone
-from .dispatcher import Dispatcher
+from .dispatcher import BATCH, Dispatcher
 from .hands import Hands
 from .roster import Roster
 from .store import Row, Store
 from .works import Work, Works
 
 log = logging.getLogger(__name__)
+GRANT = 512 << 10
+"""Bytes of a job's description; a frame takes twice that."""
+ANSWER = 768 << 10
+"""Bytes of the grants of one answer."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Splitter:
                     spec=msgspec.json.decode(row["spec"], type=TaskSpec),
                     manifest=str(packs[bundle.digest]),
                     packs={digest: str(path) for digest, path in packs.items()},
-                    work=str(self._work / f"split-{row['id']}"),
+                    work=str(self._work / f"split-{row['id']}-{run}"),
                     stage=0,
                     farm=farm,
                 )
@@ -85,6 +89,8 @@ class Splitter:
         """The hand has answered: jobs QUEUED, or the task FAILED."""
         try:
             done = splitting.future.result()
+            _check_sizes(done)
+            packs, of_path = self._works.files(splitting.bundle)
         except Exception as error:
             if self._hands.closed:
                 return  # the next start splits it again
@@ -98,7 +104,6 @@ class Splitter:
         )
         if jobs is None:
             return
-        packs, of_path = self._works.files(splitting.bundle)
         work = Work(
             task=task,
             run=run,
@@ -112,8 +117,7 @@ class Splitter:
             packs=packs,
             of_path=of_path,
         )
-        self._works.put(work)
-        self._open(work, splitting.priority, splitting.farm.slots)
+        self._open(work, splitting.priority, splitting.farm.slots, max(len(ledger.text(region)) for region in done.regions))
         self._dispatcher.add(task, [(job, ()) for job, _ in jobs])
         self._aftermath.changed(task)
 
@@ -136,18 +140,40 @@ class Splitter:
             of_path=of_path,
         )
         with self._store.read() as tx:
-            queued = [job["id"] for job in tx.all("jobs_queued", task=work.task, run=work.run)]
+            waiting = tx.all("jobs_queued", task=work.task, run=work.run)
+            queued = [job["id"] for job in waiting]
             tried: dict[str, set[str]] = {}
             for attempt in tx.all("tried_nodes_of_run", task=work.task, run=work.run):
                 tried.setdefault(attempt["job"], set()).add(attempt["node"])
-        self._works.put(work)
-        self._open(work, row["priority"], farm.slots)
+        self._open(work, row["priority"], farm.slots, max((len(job["region"]) for job in waiting), default=0))
         self._dispatcher.add(work.task, [(job, tried.get(job, ())) for job in queued])
 
     def give_up(self, task: str, run: int, why: str) -> None:
-        leases = self._store.write(lambda tx: ledger.end_task(tx, task, TaskState.FAILED, error=why, run=run))
-        log.warning("task %s failed: %s", task, why)
-        self._aftermath.task_over(task, leases)
+        """The run FAILED; nothing where it is not in work any more."""
+        leases = self._store.write(lambda tx: ledger.give_up(tx, task, run, why))
+        if leases is not None:
+            log.warning("task %s failed: %s", task, why)
+            self._aftermath.task_over(task, leases, run)
 
-    def _open(self, work: Work, priority: int, slots: int) -> None:
-        self._dispatcher.open(work.task, work.run, priority=priority, needs=work.needs, allow=work.allow, program=work.program, slots=slots)
+    def _open(self, work: Work, priority: int, slots: int, region: int) -> None:
+        """Into memory; then the store has the last word, as somebody may have cancelled or changed the priority meanwhile."""
+        most = max(1, min(BATCH, ANSWER // (len(ledger.text(work.spec)) + region + 1000)))
+        self._works.put(work)
+        self._dispatcher.open(
+            work.task, work.run, priority=priority, needs=work.needs, allow=work.allow, program=work.program, slots=slots, most=most
+        )
+        with self._store.read() as tx:
+            row = tx.one("task", id=work.task)
+        if row is None or row["run"] != work.run or TaskState(row["state"]) is not TaskState.RUNNING:
+            self._dispatcher.close(work.task, work.run)
+            self._works.drop(work.task, work.run)
+        else:
+            self._dispatcher.reprioritise(work.task, row["priority"])
+
+
+def _check_sizes(done: SplitDone) -> None:
+    """Each job must fit a grant, which travels in one frame."""
+    spec = len(ledger.text(done.spec))
+    for region in done.regions:
+        if spec + len(ledger.text(region)) > GRANT:
+            raise SplitFailed(f"Job {region.name[:100]} cannot be sent to a node: options and region take more than {GRANT} bytes.")

@@ -15,17 +15,18 @@ from pathlib import Path
 import msgspec
 
 from ..common.errors import ClusterRayError, StitchFailed
-from ..common.model import PackRef, Region, TaskSpec
+from ..common.model import PackRef, Region, TaskSpec, new_id
 from . import ledger
 from .aftermath import Aftermath
 from .calls import File, Files, Stitch, StitchDone
 from .hands import Hands
 from .keeper import Keeper
 from .splitter import Splitter
-from .store import Row, Store
-from .works import Works
+from .store import Row, Store, StoreError
 
 log = logging.getLogger(__name__)
+MOST_ASSETS = 2000
+"""Their list travels in one frame."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,11 @@ class Stitching:
 
 class Stitcher:
     def __init__(
-        self, store: Store, hands: Hands, keeper: Keeper, works: Works, splitter: Splitter, aftermath: Aftermath, folder: Path
+        self, store: Store, hands: Hands, keeper: Keeper, splitter: Splitter, aftermath: Aftermath, folder: Path
     ) -> None:
         self._store = store
         self._hands = hands
         self._keeper = keeper
-        self._works = works
         self._splitter = splitter
         self._aftermath = aftermath
         self._folder = folder
@@ -56,10 +56,10 @@ class Stitcher:
         if not self._store.write(lambda tx: ledger.begin_stitch(tx, task, run)):
             return None
         self._aftermath.changed(task)
-        out = self._folder / task / f"run-{run}" / "out.part"
+        out = self._folder / task / f"run-{run}-{new_id()[:8]}" / "out.part"  # of its own: a hand of an earlier life may still write
         future: Future[StitchDone]
         try:
-            shutil.rmtree(out, ignore_errors=True)
+            shutil.rmtree(self._folder / task, ignore_errors=True)
             out.mkdir(parents=True)
             with self._store.read() as tx:
                 row = ledger.need_run(tx, task, run)
@@ -79,27 +79,36 @@ class Stitcher:
         """The hand has answered: assets, and COMPLETED; or FAILED."""
         task, run, out = stitching.task, stitching.run, stitching.out
         self.fraction.pop(task, None)
+        pinned: list[str] = []
         try:
             stitching.future.result()
-            assets = self._adopt(out)
+            assets = self._adopt(out, pinned)
+            if self._store.write(lambda tx: ledger.publish(tx, task, run, assets)):
+                log.info("task %s completed with %d assets", task, len(assets))
+                self._aftermath.task_over(task, [], run)
+        except StoreError:
+            raise  # the task stays STITCHING, and is stitched again
         except Exception as error:
             if self._hands.closed:
                 return  # the next start stitches it again
             if not isinstance(error, ClusterRayError):
                 log.exception("task %s: the stitch broke", task)
             self._splitter.give_up(task, run, f"The pieces could not be joined: {error}")
-            return
-        if self._store.write(lambda tx: ledger.publish(tx, task, run, assets)):
-            log.info("task %s completed with %d assets", task, len(assets))
-        shutil.rmtree(out.parent, ignore_errors=True)
-        self._works.drop(task)
-        self._aftermath.task_over(task, [])
+        finally:
+            self._keeper.unpin(pinned)
+            shutil.rmtree(self._folder / task, ignore_errors=True)
 
-    def _adopt(self, out: Path) -> list[tuple[str, PackRef]]:
+    def _adopt(self, out: Path, pinned: list[str]) -> list[tuple[str, PackRef]]:
         files = sorted(path for path in out.rglob("*") if path.is_file() and not path.is_symlink())
         if not files:
             raise StitchFailed("nothing came out of it.")
-        return [(path.relative_to(out).as_posix(), self._keeper.adopt_file(path)) for path in files]
+        if len(files) > MOST_ASSETS:
+            raise StitchFailed(f"{len(files)} files came out of it; {MOST_ASSETS} is the most.")
+        assets = []
+        for path in files:
+            assets.append((path.relative_to(out).as_posix(), self._keeper.adopt_file(path, pin=True)))
+            pinned.append(assets[-1][1].digest)
+        return assets
 
     def _files(self, outputs: list[Row]) -> Files:
         return {

@@ -7,6 +7,7 @@ is rolled back alone. Nothing is told to anyone before its commit. Statements li
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import re
@@ -82,6 +83,8 @@ class Store:
         self._clock = clock
         self._queries = load_queries()
         self._waiting: queue.SimpleQueue[tuple[Change[Any], Future[Any]] | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
+        self._closed = False
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self._writing = self._connect()
@@ -102,12 +105,15 @@ class Store:
         if threading.current_thread() is self._writer:
             raise RuntimeError("write() inside of a change")
         future: Future[T] = Future()
-        self._waiting.put((change, future))
+        with self._gate:  # nothing may stand behind the end of the queue: its caller would wait for ever
+            self._need_open()
+            self._waiting.put((change, future))
         return future.result()
 
     @contextmanager
     def read(self) -> Iterator[Tx]:
         """A consistent view; statements that write fail."""
+        self._need_open()
         connection = self._readers.get()
         try:
             connection.execute("BEGIN")
@@ -119,13 +125,20 @@ class Store:
             self._readers.put(connection)
 
     def close(self) -> None:
-        """Let the writer finish what waits, then close all connections."""
-        if self._writer.is_alive():
+        """Let the writer finish what waits, then close all connections. Who comes later gets StoreError; again is harmless."""
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
             self._waiting.put(None)
-            self._writer.join()
+        self._writer.join()
         for _ in range(READERS):
             self._readers.get().close()
         self._writing.close()
+
+    def _need_open(self) -> None:
+        if self._closed:
+            raise StoreError("The server is stopping: nothing was read or changed.")
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30.0, cached_statements=256)
@@ -174,8 +187,9 @@ class Store:
             self._writing.execute("COMMIT")
         except BaseException as error:  # disk full, I/O error: none of the batch happened
             log.exception("the store could not commit %d changes", len(work))
-            if self._writing.in_transaction:
-                self._writing.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.Error):  # on a broken disk this fails too; the writer must live on and say so
+                if self._writing.in_transaction:
+                    self._writing.execute("ROLLBACK")
             failure = StoreError(f"The database could not be written ({error}); nothing was changed. Make room on its disk and try again.")
             for _, future in work:
                 if not future.done():

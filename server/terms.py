@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ..common.clock import Clock
 from ..common.model import Progress
 
+TELL = 3600.0
+
 
 @dataclass
 class Term:
@@ -35,12 +37,17 @@ class Terms:
         self.seconds = seconds
         self._lock = threading.Lock()
         self._terms: dict[str, Term] = {}
-        self._canceled: set[str] = set()
+        self._canceled: dict[str, float] = {}
+        """Lease that was called off -> until when its holder is told so; later it hears "not yours", which ends it as well."""
 
-    def begin(self, lease: str, *, task: str, job: str, node: str, incarnation: str, slot: int, log: str = "") -> None:
+    def begin(self, lease: str, *, task: str, job: str, node: str, incarnation: str, slot: int, log: str = "") -> bool:
+        """False: it was called off already, between its commit and now, and stays so."""
         with self._lock:
+            if lease in self._canceled:
+                return False
             ends = self._clock.monotonic() + self.seconds
             self._terms[lease] = Term(lease, task, job, node, incarnation, slot, ends, log=log)
+            return True
 
     def renew_all(self) -> None:
         """A full term for everyone, from the moment at which the listener is open."""
@@ -56,7 +63,7 @@ class Terms:
                 return None
             term.ends = self._clock.monotonic() + self.seconds
             term.fraction = min(1.0, max(term.fraction, progress.fraction))
-            term.phase = progress.phase
+            term.phase = progress.phase[:40]
             return term
 
     def hold(self, lease: str) -> None:
@@ -75,14 +82,14 @@ class Terms:
         with self._lock:
             for lease in leases:
                 self._terms.pop(lease, None)
-                self._canceled.discard(lease)
+                self._canceled.pop(lease, None)
 
     def cancel(self, leases: Iterable[str]) -> None:
         """Their holders hear of it at the next beat."""
         with self._lock:
             for lease in leases:
                 self._terms.pop(lease, None)
-                self._canceled.add(lease)
+                self._canceled[lease] = self._clock.monotonic() + TELL
 
     def canceled(self, lease: str) -> bool:
         with self._lock:
@@ -107,6 +114,8 @@ class Terms:
     def over(self) -> list[str]:
         with self._lock:
             now = self._clock.monotonic()
+            while self._canceled and next(iter(self._canceled.values())) <= now:  # in order of time
+                del self._canceled[next(iter(self._canceled))]
             return [t.lease for t in self._terms.values() if t.ends <= now]
 
     def soonest(self) -> float:

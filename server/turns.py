@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heapreplace
+from itertools import groupby
 from typing import NamedTuple
 
 
@@ -24,18 +27,21 @@ def in_turn(queued: Iterable[Queued], served: Mapping[str, int]) -> list[Queued]
     order: list[Queued] = []
     last = dict(served)
     turn = max(last.values(), default=0)
-    remaining = sorted(queued, key=lambda q: (-q.priority, q.arrival))
-    while remaining:
-        top = remaining[0].priority
-        level = [q for q in remaining if q.priority == top]
-        first_of: dict[str, Queued] = {}
-        for q in level:
-            first_of.setdefault(q.owner, q)
-        following = min(first_of.values(), key=lambda q: (last.get(q.owner, 0), q.arrival))
-        turn += 1
-        last[following.owner] = turn
-        order.append(following)
-        remaining.remove(following)
+    for _, level in groupby(sorted(queued, key=lambda q: (-q.priority, q.arrival)), key=lambda q: q.priority):
+        mine: dict[str, deque[Queued]] = {}
+        for one in level:
+            mine.setdefault(one.owner, deque()).append(one)
+        following = [(last.get(owner, 0), own[0].arrival, owner) for owner, own in mine.items()]
+        heapify(following)
+        while following:
+            owner = following[0][2]
+            turn += 1
+            last[owner] = turn
+            order.append(mine[owner].popleft())
+            if mine[owner]:
+                heapreplace(following, (turn, mine[owner][0].arrival, owner))
+            else:
+                heappop(following)
     return order
 
 

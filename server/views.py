@@ -9,6 +9,9 @@ from ..common.states import LIVE_TASK, AttemptState, JobState, TaskState
 from .store import Row, Tx
 from .terms import Terms
 
+MOST_ATTEMPTS = 100
+TAILS = 3
+
 
 def task_view(tx: Tx, row: Row, terms: Terms, place: int | None, extra_notes: tuple[str, ...] = ()) -> TaskView:
     counts = msgspec.convert(dict(tx.one("job_counts", task=row["id"], run=row["run"]) or {}), JobCounts)
@@ -35,8 +38,8 @@ def task_view(tx: Tx, row: Row, terms: Terms, place: int | None, extra_notes: tu
         jobs=counts,
         progress=progress,
         place=place,
-        error=row["error"],
-        notes=(*msgspec.json.decode(row["notes"], type=tuple[str, ...]), *extra_notes),
+        error=row["error"][:2000],
+        notes=(*(note[:500] for note in msgspec.json.decode(row["notes"], type=tuple[str, ...])[:20]), *extra_notes),
         assets=assets(tx, row["id"], row["run"]) if state is TaskState.COMPLETED else (),
         eta=eta,
         nodes=at_work["n"] if at_work else 0,
@@ -49,7 +52,8 @@ def assets(tx: Tx, task: str, run: int) -> tuple[Asset, ...]:
 
 
 def job_view(tx: Tx, row: Row, terms: Terms) -> JobView:
-    attempts = tuple(attempt_view(a) for a in tx.all("attempts_of_job", job=row["id"]))
+    rows = tx.all("attempts_of_job", job=row["id"])[-MOST_ATTEMPTS:]
+    attempts = tuple(attempt_view(a, whole=n + TAILS >= len(rows)) for n, a in enumerate(rows))
     state = JobState(row["state"])
     live = [term.fraction for a in attempts if (term := terms.get(a.lease))]
     return JobView(
@@ -62,7 +66,8 @@ def job_view(tx: Tx, row: Row, terms: Terms) -> JobView:
     )
 
 
-def attempt_view(row: Row) -> AttemptView:
+def attempt_view(row: Row, *, whole: bool = True) -> AttemptView:
+    """``whole``: with the last lines of its program; a listing has them of the last attempts only."""
     return AttemptView(
         number=row["number"],
         lease=row["lease"],
@@ -72,5 +77,5 @@ def attempt_view(row: Row) -> AttemptView:
         started=row["started"],
         ended=row["ended"],
         sentence=row["sentence"],
-        tail=msgspec.json.decode(row["tail"], type=tuple[str, ...]),
+        tail=msgspec.json.decode(row["tail"], type=tuple[str, ...]) if whole else (),
     )

@@ -54,9 +54,10 @@ class Works:
         with self._lock:
             return self._works.get(task)
 
-    def drop(self, task: str) -> None:
+    def drop(self, task: str, run: int) -> None:
         with self._lock:
-            self._works.pop(task, None)
+            if task in self._works and self._works[task].run == run:
+                del self._works[task]
 
     def files(self, bundle: PackRef) -> tuple[dict[str, Path], dict[str, str]]:
         """The packs of a bundle and which path lies in which; KeyError or OSError where a pack is gone."""

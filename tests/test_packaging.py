@@ -62,8 +62,10 @@ def test_every_folder_with_code_is_a_package(checkout: Path) -> None:
 
 def test_the_wheel_holds_the_whole_package_and_nothing_else(checkout: Path, config: configparser.ConfigParser, wheel: list[str]) -> None:
     """Every module and all package data, each once; no tests, no scripts of the root, no left-over."""
-    patterns = {package.replace(".", "/"): globs.split() for package, globs in config["options.package_data"].items()}
-    expected = {"clusterray/__init__.py", "clusterray/py.typed"}
+    patterns = {package.replace(".", "/"): globs.replace(",", " ").split() for package, globs in config["options.package_data"].items()}
+    expected = {"clusterray/__init__.py"}
+    for glob in patterns["clusterray"]:
+        expected.update(f"clusterray/{path.relative_to(checkout).as_posix()}" for path in checkout.glob(glob.rstrip(",")))
     for part in PARTS:
         for path in (checkout / part).rglob("*"):
             name = f"clusterray/{path.relative_to(checkout).as_posix()}"
@@ -80,7 +82,7 @@ def test_sql_files_are_in_the_wheel(wheel: list[str]) -> None:
 
 def test_data_files_beside_code_are_named_in_setup_cfg(checkout: Path, config: configparser.ConfigParser) -> None:
     """Package data is named, never swept up; what is neither code nor named nor a README does not belong there."""
-    patterns = {package: globs.split() for package, globs in config["options.package_data"].items()}
+    patterns = {package: globs.replace(",", " ").split() for package, globs in config["options.package_data"].items()}
     stray = [
         path.relative_to(checkout).as_posix()
         for part in PARTS

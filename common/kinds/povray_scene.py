@@ -118,7 +118,9 @@ def _read(files: Folder, name: str, found: Scene, names: frozenset[str], bases: 
 
 
 def _find(name: str, names: frozenset[str], bases: list[str], suffixes: tuple[str, ...]) -> str | None:
-    """The path in the folder; empty: one of POV-Ray's own; None: nowhere."""
+    """The path in the folder; empty: one of POV-Ray's own; None: nowhere, or under a name that POV-Ray cannot open."""
+    if not name.isascii():
+        return None
     for base in bases:
         for suffix in suffixes:
             path = posixpath.normpath(posixpath.join(base, name + suffix))

@@ -66,9 +66,10 @@ class Ask(Message, frozen=True, kw_only=True, tag="ask"):
 
 
 class Beat(Message, frozen=True, kw_only=True, tag="beat"):
-    """A busy slot lives; one Progress for each lease that it holds."""
+    """A busy slot lives; one Progress for each lease that it holds. ``note`` is why the slot takes no more for now."""
 
     progress: tuple[Progress, ...]
+    note: str = ""
 
 
 class Finished(Message, frozen=True, kw_only=True, tag="finished"):

@@ -7,12 +7,22 @@ INSERT INTO meta (key, value) VALUES (:key, :value) ON CONFLICT (key) DO UPDATE 
 
 -- name: event
 INSERT INTO events (at, subject, task, job, lease, node, old, new, cause) VALUES (:at, :subject, :task, :job, :lease, :node, :old, :new, :cause);
+-- name: leased_events
+INSERT INTO events (at, subject, task, job, lease, node, old, new)
+VALUES (:now, 'job', :task, :job, '', '', 'queued', 'running'), (:now, 'attempt', :task, :job, :lease, :node, '', 'leased');
+-- name: accepted_events
+INSERT INTO events (at, subject, task, job, lease, node, old, new) VALUES
+  (:now, 'attempt', :task, :job, :lease, :node, 'leased', 'verifying'),
+  (:now, 'attempt', :task, :job, :lease, :node, 'verifying', 'accepted'),
+  (:now, 'job', :task, :job, :lease, :node, 'running', 'done');
 -- name: last_event
 SELECT coalesce(max(id), 0) AS id FROM events;
 -- name: last_event_of_task
 SELECT coalesce(max(id), 0) AS id FROM events WHERE task = :task;
 -- name: events_of_task
 SELECT * FROM events WHERE task = :task ORDER BY id;
+-- name: warned_at
+SELECT min(at) AS at FROM events WHERE task = :task AND subject = 'task' AND new = 'warned' AND at >= :since;
 -- name: forget_events
 DELETE FROM events WHERE at < :before AND task NOT IN (SELECT id FROM tasks WHERE state IN ('queued', 'running', 'stitching'));
 
@@ -32,13 +42,13 @@ SELECT * FROM tasks WHERE state = :state ORDER BY priority DESC, queued, seq;
 -- name: task_counts
 SELECT state, count(*) AS n FROM tasks GROUP BY state;
 -- name: ended_before
-SELECT id, name, state, fetched FROM tasks WHERE state = :state AND ended < :before;
+SELECT id, name, state, fetched, ended FROM tasks WHERE state = :state AND ended < :before;
 -- name: task_state
 UPDATE tasks SET state = :state, ended = :ended, error = :error WHERE id = :id;
 -- name: task_claimed
 UPDATE tasks SET state = 'running', run = :run, started = :now, ended = NULL, error = '' WHERE id = :id;
 -- name: task_requeued
-UPDATE tasks SET state = 'queued', queued = :now, started = NULL, ended = NULL, error = '' WHERE id = :id;
+UPDATE tasks SET state = 'queued', queued = :now, started = NULL, ended = NULL, fetched = NULL, error = '' WHERE id = :id;
 -- name: task_notes
 UPDATE tasks SET notes = :notes WHERE id = :id;
 -- name: task_needs
@@ -64,8 +74,8 @@ INSERT INTO jobs (id, task, run, stage, position, region, name, state) VALUES (:
 -- name: job
 SELECT * FROM jobs WHERE id = :id;
 -- name: leasable
-SELECT j.task, j.position, j.region, j.state, t.state AS task_state FROM jobs AS j JOIN tasks AS t ON t.id = j.task AND t.run = j.run
-WHERE j.id = :id;
+SELECT j.id, j.task, j.position, j.region FROM json_each(:ids) AS wanted JOIN jobs AS j ON j.id = wanted.value
+JOIN tasks AS t ON t.id = j.task AND t.run = j.run WHERE j.state = 'queued' AND t.state = 'running' ORDER BY wanted.key;
 -- name: outlook
 SELECT t.state, t.run = :run AS current, EXISTS
   (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage AND state IN ('queued', 'running')) AS open
@@ -97,11 +107,14 @@ VALUES (:lease, :job, (SELECT coalesce(max(number), 0) + 1 FROM attempts WHERE j
 RETURNING number;
 -- name: attempt
 SELECT a.*, j.task, j.run, j.stage, j.region, j.state AS job_state FROM attempts AS a JOIN jobs AS j ON j.id = a.job WHERE a.lease = :lease;
+-- name: attempts
+SELECT a.*, j.task, j.run, j.stage, j.region, j.state AS job_state FROM json_each(:leases) AS wanted JOIN attempts AS a ON a.lease = wanted.value
+JOIN jobs AS j ON j.id = a.job;
 -- name: attempt_state
 UPDATE attempts SET state = :state, cause = :cause, ended = :ended, sentence = :sentence, exit_code = :exit_code, tail = :tail, seconds = :seconds
 WHERE lease = :lease;
 -- name: attempt_accepted
-UPDATE attempts SET state = 'accepted', ended = :ended, seconds = :seconds WHERE lease = :lease;
+UPDATE attempts SET state = 'accepted', ended = :now, seconds = :seconds WHERE lease = :lease AND state = 'leased';
 -- name: attempts_live
 SELECT a.lease, a.number, a.node, a.incarnation, a.slot, a.state, a.job, j.task, j.run, j.position FROM attempts AS a JOIN jobs AS j ON j.id = a.job
 WHERE a.state IN ('leased', 'verifying');
@@ -152,6 +165,8 @@ INSERT INTO owner_packs (owner, digest) VALUES (:owner, :digest) ON CONFLICT DO 
 SELECT 1 FROM owner_packs WHERE owner = :owner AND digest = :digest;
 -- name: disown_pack
 DELETE FROM owner_packs WHERE digest = :digest;
+-- name: owned_packs
+SELECT DISTINCT digest FROM owner_packs;
 -- name: packs_in_use
 SELECT digest FROM task_packs UNION SELECT digest FROM session_packs UNION SELECT digest FROM assets
 UNION SELECT digest FROM outputs WHERE data IS NULL;

@@ -58,6 +58,7 @@ CREATE TABLE jobs (
   CHECK ((state = 'done') = (accepted IS NOT NULL))       -- done is: exactly one result is accepted
 ) STRICT;
 CREATE INDEX jobs_open ON jobs (task, run, stage, state);
+CREATE INDEX jobs_accepted ON jobs (accepted) WHERE accepted IS NOT NULL;  -- else each attempt that goes with its task looks through all jobs
 
 CREATE TABLE attempts (
   lease       TEXT PRIMARY KEY,

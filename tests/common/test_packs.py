@@ -221,7 +221,7 @@ def test_nothing_to_send_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert said(tmp_path / "file") == f"{tmp_path / 'file'} is not a folder."
     (tmp_path / "empty/deep").mkdir(parents=True)
-    assert said(tmp_path / "empty") == f"The folder {tmp_path / 'empty'} holds no file."
+    assert said(tmp_path / "empty") == f"The folder {tmp_path / 'empty'} holds no file: put all that the task needs into it."
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -43,6 +44,19 @@ def test_unreadable_folders_are_removed_too(tmp_path: Path) -> None:
     inner.chmod(0)
     scratch.remove("lease")
     assert list(scratch.folder.iterdir()) == []
+
+
+def test_a_copied_folder_leaves_the_first_nodes_programs_alone(tmp_path: Path) -> None:
+    """A data folder that was copied beside its running node speaks of programs that are not the copy's to end."""
+    first = Scratch(tmp_path / "first")
+    child = process.start((sys.executable, str(PROGRAMS / "slow.py")), cwd=tmp_path, mark="mark-copied")
+    try:
+        first.note("lease", Note(mark=child.mark, pid=child.pid, started=child.started))
+        shutil.copytree(tmp_path / "first", tmp_path / "copy")
+        assert Scratch(tmp_path / "copy").clear() == 0
+        assert child.poll() is None
+    finally:
+        child.stop()
 
 
 def test_the_next_life_ends_what_was_left_running(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_of_two_live_attempts_one_is_accepted(store, at_once):
     (second,) = lease(store, job, node="n2")
     assert finish(store, second.lease).job_state is JobState.DONE
     if at_once:
-        assert store.write(lambda tx: ledger.accept_at_once(tx, first.lease, [OUTPUT], 1.0)) is None
+        assert store.write(lambda tx: ledger.accept_at_once(tx, ledger.need_attempt(tx, first.lease), [OUTPUT], 1.0)) is None
     else:
         assert finish(store, first.lease) is None
     with store.read() as tx:
@@ -204,7 +204,7 @@ class Farm(RuleBasedStateMachine):
     @rule(data=st.data())
     def finish_at_once(self, data):
         one = data.draw(st.sampled_from(self.leases))
-        self.attempt(lambda tx: ledger.accept_at_once(tx, one, [OUTPUT], 1.0))
+        self.attempt(lambda tx: ledger.accept_at_once(tx, ledger.need_attempt(tx, one), [OUTPUT], 1.0))
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())

@@ -1,0 +1,1 @@
+CREATE INDEX jobs_accepted ON jobs (accepted) WHERE accepted IS NOT NULL;

@@ -1,0 +1,53 @@
+"""Hands for the whole session, with the kinds that tests need; benches that use them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .bench import Bench, SharedHands
+
+KINDS = "clusterray.common.kinds.echo:ECHO,slow_kind:SLOW"
+PLACE = str(Path(__file__).parents[1] / "farm" / "path")
+
+
+@pytest.fixture(scope="session")
+def with_kinds() -> Iterator[None]:
+    """The environment that hands are started in."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("CLUSTERRAY_EXTRA_KINDS", KINDS)
+    patch.setenv("PYTHONPATH", PLACE)
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def hands(with_kinds: None) -> Iterator[SharedHands]:
+    shared = SharedHands(quick=1, heavy=2, memory=4_000_000_000, seconds=60.0)
+    shared.warm()
+    yield shared
+    super(SharedHands, shared).close()
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path, hands: SharedHands) -> Iterator[Callable[..., Bench]]:
+    """Benches on one data folder, one after the other: closing one and making the next is a restart."""
+    made: list[Bench] = []
+
+    def make(**retention: object) -> Bench:
+        for old in made:
+            old.close()
+        made[:] = [Bench(tmp_path / "data", hands, **retention)]
+        return made[0]
+
+    yield make
+    for bench in made:
+        bench.close()
+
+
+@pytest.fixture
+def bench(make_bench: Callable[..., Bench]) -> Bench:
+    return make_bench()
+
