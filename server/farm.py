@@ -177,7 +177,7 @@ class Farm:
         """In the reverse of the order of starting; hands back ports, locks and files."""
         self.listener.stop()
         self.listener.join(5.0)
-        self.listener.close_all()
+        self.listener.close_all(1.0)  # who waits for a hand ends with the hands, below
         for service in (self.janitor, self.task_thread, self.reaper):
             service.stop()
             service.join(10.0)

@@ -188,14 +188,14 @@ class Judge:
     def _check_arrival(self, case: Case) -> None:
         """Did all outputs come, whole, under names that are safe? Then, where files were uploaded, VERIFYING is committed."""
         lease, outputs = case.result.lease, case.result.outputs
+        if AttemptState(case.row["state"]) is AttemptState.VERIFYING:
+            self._recall(case)
+            return
         wrong = _unfit(outputs)
         if wrong:
             case.failure = Failure(cause=Cause.REJECTED, sentence=wrong)
             return
         uploads = tuple(o for o in outputs if o.data is None)
-        if AttemptState(case.row["state"]) is AttemptState.VERIFYING:
-            self._recall(case)
-            return
         if not uploads:
             return
         self._terms.hold(lease)

@@ -37,7 +37,7 @@ from clusterray.common.wire.messages import Have, Hello, Missing, News, Show, St
 
 A = TypeVar("A")
 SCENE = Path("/usr/share/doc/povray/examples/advanced/chess2.pov")
-SIZE = (800, 600)
+SIZE = (640, 480)
 
 
 class BenchFarm:

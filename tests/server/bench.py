@@ -8,10 +8,10 @@ from pathlib import Path
 
 from clusterray.common import ports
 from clusterray.common.bundle import make_bundle
+from clusterray.common.clock import Clock
 from clusterray.common.kinds.echo import content
 from clusterray.common.model import Caller, Limits, Needs, NodeInfo, Output, PackRef, Result, Role, TaskSpec, new_task_id
 from clusterray.common.settings import FtpSettings, RetentionSettings, ServerSettings, Settings
-from clusterray.common.testing import FakeClock
 from clusterray.common.wire.messages import Hello
 from clusterray.server import farm as farm_module
 from clusterray.server.farm import Farm
@@ -60,19 +60,21 @@ def small(number: int, size: int = 16) -> Output:
     return Output(path="echo.txt", size=len(data), digest=ref(data).digest, data=data)
 
 
+def farm_with(hands: Hands, data: Path, clock: Clock, **retention: object) -> Farm:
+    """A farm that is not started, and that uses these hands."""
+    made = farm_module.Hands
+    farm_module.Hands = lambda **_: hands
+    try:
+        return Farm(settings(**retention), data, clock)
+    finally:
+        farm_module.Hands = made
+
+
 class Bench:
-    def __init__(self, data: Path, hands: Hands | None = None, **retention: object) -> None:
-        self.data = data
-        self.clock = FakeClock()
-        made = farm_module.Hands
-        if hands is not None:
-            farm_module.Hands = lambda **_: hands
-        try:
-            self.farm = Farm(settings(**retention), data, self.clock)
-        finally:
-            farm_module.Hands = made
-        self.store, self.desk, self.judge, self.lessor = self.farm.store, self.farm.desk, self.farm.judge, self.farm.lessor
-        self.thread, self.dispatcher, self.terms = self.farm.task_thread, self.farm.dispatcher, self.farm.terms
+    def __init__(self, farm: Farm, clock: Clock) -> None:
+        self.farm, self.data, self.clock = farm, farm.data, clock
+        self.store, self.desk, self.judge, self.lessor = farm.store, farm.desk, farm.judge, farm.lessor
+        self.thread, self.dispatcher, self.terms = farm.task_thread, farm.dispatcher, farm.terms
 
     def close(self) -> None:
         self.farm.stop()

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from clusterray.common.clock import SystemClock
+from clusterray.common.testing import FakeClock
 
-from .bench import Bench, SharedHands
+from .bench import Bench, SharedHands, farm_with
+from .live import Live
 
 KINDS = "clusterray.common.kinds.echo:ECHO,slow_kind:SLOW"
 PLACE = str(Path(__file__).parents[1] / "farm" / "path")
@@ -39,7 +42,8 @@ def make_bench(tmp_path: Path, hands: SharedHands) -> Iterator[Callable[..., Ben
     def make(**retention: object) -> Bench:
         for old in made:
             old.close()
-        made[:] = [Bench(tmp_path / "data", hands, **retention)]
+        clock = FakeClock()
+        made[:] = [Bench(farm_with(hands, tmp_path / "data", clock, **retention), clock)]
         return made[0]
 
     yield make
@@ -51,3 +55,11 @@ def make_bench(tmp_path: Path, hands: SharedHands) -> Iterator[Callable[..., Ben
 def bench(make_bench: Callable[..., Bench]) -> Bench:
     return make_bench()
 
+
+
+@pytest.fixture
+def live(tmp_path: Path, hands: SharedHands) -> Iterator[Live]:
+    """A farm that is up."""
+    farm = Live(farm_with(hands, tmp_path / "data", SystemClock()))
+    yield farm
+    farm.close()

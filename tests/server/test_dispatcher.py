@@ -29,7 +29,10 @@ def dispatcher(roster):
     return Dispatcher(roster)
 
 
-def arrive(roster, node, programs=(Program(name="povray", version="3.7.0.10"),), **more):
+PROGRAMS = (Program(name="povray", version="3.7.0.10"),)
+
+
+def arrive(roster, node, programs=PROGRAMS, **more):
     roster.arrive(node, "i", 0, NodeInfo(name=node, programs=programs, **more), object())
 
 

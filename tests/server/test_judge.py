@@ -141,11 +141,12 @@ def test_a_store_that_cannot_write_costs_no_job(bench, monkeypatch):
 
     bench.submit(jobs=1, name="another")
     bench.settle()
+    other = bench.node("n2")
     with monkeypatch.context() as patch:
         patch.setattr(bench.store, "write", full)
         with pytest.raises(StoreError):
-            bench.ask(bench.node("n2"))
-    assert bench.ask(bench.node("n3"))
+            bench.ask(other)
+    assert bench.ask(other)
 
 
 def test_a_verification_that_breaks_off_gives_the_term_back(bench, monkeypatch):
@@ -166,14 +167,13 @@ def test_a_verification_that_breaks_off_gives_the_term_back(bench, monkeypatch):
 def test_a_result_in_verification_is_the_one_that_was_checked(bench, monkeypatch):
     """What a node says at a second report cannot take the place of what it said, and sent, at the first."""
     slot = bench.node()
-    task, (grant,) = bench.in_work(slot, jobs=1, bytes=50_000)
-    bad = bench.upload(grant, b"x" * 50_000)
+    _, (grant,) = bench.in_work(slot, jobs=1)
+    bad = bench.upload(grant, b"x" * 16)
     with monkeypatch.context() as patch:
         patch.setattr(bench.judge, "_verify", lambda cases: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             bench.finish(slot, grant, outputs=(bad,))
-    good = bench.upload(grant, content(0, 50_000))
-    verdict = bench.finish(slot, grant, outputs=(good,))
+    verdict = bench.finish(slot, grant, outputs=(small(0),))
     assert verdict.ruling is Ruling.REJECTED
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from clusterray.common.kinds.echo import content
 from clusterray.common.model import Needs, Ruling
 from clusterray.common.states import AttemptState
 from clusterray.server.recovery import rebuild, verify_again
 
-from .bench import ME
+from .bench import ME, small
 
 
 def restart(make_bench):
@@ -47,7 +48,7 @@ def test_a_node_that_failed_is_remembered(make_bench):
     """The job still goes to another one first."""
     bench = make_bench()
     bad, good = bench.node("bad"), bench.node("good")
-    _, (grant,) = bench.in_work(bad, jobs=1)
+    bench.in_work(bad, jobs=1)
     bench.clock.advance(100)
     bench.farm.reaper.reap()
     bench, _ = restart(make_bench)
@@ -96,7 +97,8 @@ def test_files_that_are_gone_cost_the_attempt_only(make_bench):
 def test_the_nodes_own_report_may_be_first(make_bench):
     """It reports again before the server got to it: accepted once, and both are content."""
     bench, slot, task, grant = verifying(make_bench)
-    assert bench.finish(slot, grant).ruling is Ruling.ACCEPTED
+    again = msgspec.structs.replace(small(0, 50_000), data=None)
+    assert bench.finish(slot, grant, outputs=(again,)).ruling is Ruling.ACCEPTED
     verify_again(bench.judge, [grant.lease])
     bench.settle()
     assert bench.state(task) == "completed"
@@ -104,7 +106,7 @@ def test_the_nodes_own_report_may_be_first(make_bench):
 
 def test_one_that_breaks_does_not_hold_up_the_others(make_bench, monkeypatch):
     """An unexpected error costs one lease its attempt, after its term, and the rest are verified."""
-    bench, slot, task, grant = verifying(make_bench)
+    bench, slot, _, grant = verifying(make_bench)
     with monkeypatch.context() as patch:
         patch.setattr(bench.judge, "_verify", lambda cases: 1 / 0)
         verify_again(bench.judge, ["unknown", grant.lease])

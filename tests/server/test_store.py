@@ -108,3 +108,26 @@ def test_a_file_that_is_no_database_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "farm.db").write_bytes(b"not a database at all, but long enough to be looked at by sqlite" * 20)
     with pytest.raises(StoreError, match=r"farm\.db cannot be opened"):
         Store(tmp_path / "farm.db", SystemClock())
+
+
+def test_forgetting_a_large_task_does_not_look_through_all_jobs_for_each(store):
+    """Removing a hundred thousand jobs takes seconds, not hours: the way back from an attempt to its job has an index."""
+    plan = [row["detail"] for row in store._writing.execute("EXPLAIN QUERY PLAN SELECT 1 FROM jobs WHERE accepted = 'x'")]
+    assert any("jobs_accepted" in line for line in plan), plan
+
+
+def test_a_writer_outlives_a_disk_that_fails_even_to_roll_back(store):
+    """Whoever writes is told; when the disk is well again, so is the store."""
+    whole = store._writing
+
+    class Broken:
+        in_transaction = True
+
+        def execute(self, statement):
+            raise sqlite3.OperationalError("disk I/O error")
+
+    store._writing = Broken()
+    with pytest.raises(StoreError, match="disk I/O error"):
+        store.write(lambda tx: None)
+    store._writing = whole
+    assert store.write(lambda tx: "well") == "well"

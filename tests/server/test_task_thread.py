@@ -77,7 +77,7 @@ def test_an_idle_slot_that_cannot_serve_the_first_task_gets_the_next(bench):
 def test_a_hanging_split_does_not_hold_up_the_rest(bench):
     """A kind that hangs costs its own task: after a few seconds the next one is split for those that stand idle."""
     slot = bench.node()
-    hanging = bench.submit(jobs=1, kind="slow", where="split", how="slow")
+    hanging = bench.submit(jobs=1, kind="slow", where="split", how="")
     fine = bench.submit(jobs=1)
     bench.thread.claim()
     assert states(bench, hanging, fine) == ["running", "queued"]
@@ -162,10 +162,22 @@ def test_a_cancel_during_the_split_leaves_nothing_behind(bench):
     assert not bench.dispatcher.has(task, 1) and bench.farm.works.get(task) is None
 
 
-def test_a_cancel_and_restart_during_the_stitch_spares_the_new_run(bench):
-    """The first run's stitch ends when the second is at work: it publishes nothing and calls nothing off."""
+def test_a_cancel_as_the_split_ends_leaves_nothing_behind(bench, monkeypatch):
+    """Between the jobs' commit and their way into the index."""
     slot = bench.node()
-    task, (grant,) = bench.in_work(slot, jobs=1, kind="slow", where="stitch", how="slow")
+    task = bench.submit(jobs=1)
+    put = bench.farm.works.put
+    monkeypatch.setattr(bench.farm.works, "put", lambda work: (bench.desk.cancel(ME, task), put(work)))
+    bench.settle()
+    assert bench.state(task) == "canceled" and bench.ask(slot) == ()
+    assert not bench.dispatcher.has(task, 1) and bench.farm.works.get(task) is None
+
+
+@pytest.mark.parametrize("how", ["", "raise"])
+def test_a_cancel_and_restart_during_the_stitch_spares_the_new_run(bench, how):
+    """The first run's stitch ends, well or not, when the second is at work: it publishes nothing and calls nothing off."""
+    slot = bench.node()
+    task, (grant,) = bench.in_work(slot, jobs=1, kind="slow", where="stitch", how=how)
     bench.finish(slot, grant)
     bench.thread.stitch()
     assert bench.state(task) == "stitching"
@@ -180,7 +192,7 @@ def test_a_cancel_and_restart_during_the_stitch_spares_the_new_run(bench):
     assert bench.terms.get(second.lease) is not None and bench.farm.works.get(task) is not None
     bench.finish(slot, second)
     bench.settle(6)
-    assert bench.state(task) == "completed" and bench.desk.view(ME, task).run == 2
+    assert bench.state(task) == ("failed" if how else "completed") and bench.desk.view(ME, task).run == 2
 
 
 def test_parked_slots_look_again_after_a_while(bench):
