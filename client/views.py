@@ -5,6 +5,7 @@ All of it goes to stderr; stdout is for results, so that a script can read them 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
@@ -147,7 +148,7 @@ def bar(fraction: float, width: int = 24) -> str:
 def make_view(progress: str, err: TextIO, clock: Clock) -> View:
     """``progress`` as in ``[client] progress``."""
     if progress == "auto":
-        progress = "live" if err.isatty() else "plain"
+        progress = "live" if err.isatty() and os.environ.get("TERM", "") not in ("", "dumb", "unknown") else "plain"
     views: dict[str, Callable[..., Any]] = {"live": LiveView, "plain": PlainView}
     view: View = views[progress](err, clock) if progress in views else NoView(err)
     return view

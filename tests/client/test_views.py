@@ -62,8 +62,16 @@ def test_plain_lines_come_with_changes_and_now_and_then(view: TaskView) -> None:
     ]
 
 
-def test_the_live_view_ends_in_plain_lines(view: TaskView) -> None:
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(view: TaskView, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Emacs, a serial line, a container without TERM: no control characters."""
+    for term in ("dumb", ""):
+        monkeypatch.setenv("TERM", term)
+        assert isinstance(make_view("auto", Screen(), FakeClock()), PlainView)
+
+
+def test_the_live_view_ends_in_plain_lines(view: TaskView, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a terminal there is a table with bars; when it goes, the last state stays."""
+    monkeypatch.setenv("TERM", "xterm-256color")
     out = Screen()
     live = make_view("auto", out, FakeClock())
     assert isinstance(live, LiveView)

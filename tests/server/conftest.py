@@ -16,19 +16,23 @@ KINDS = "clusterray.common.kinds.echo:ECHO,slow_kind:SLOW"
 PLACE = str(Path(__file__).parents[1] / "farm" / "path")
 
 
-@pytest.fixture(scope="session")
-def with_kinds() -> Iterator[None]:
+def set_kinds(patch: pytest.MonkeyPatch) -> None:
     """The environment that hands are started in."""
-    patch = pytest.MonkeyPatch()
     patch.setenv("CLUSTERRAY_EXTRA_KINDS", KINDS)
     patch.setenv("PYTHONPATH", PLACE)
-    yield
-    patch.undo()
+
+
+@pytest.fixture
+def with_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For this test's own hands; nobody after it sees these kinds."""
+    set_kinds(monkeypatch)
 
 
 @pytest.fixture(scope="session")
-def hands(with_kinds: None) -> Iterator[SharedHands]:
-    shared = SharedHands(quick=1, heavy=2, memory=4_000_000_000, seconds=60.0)
+def hands() -> Iterator[SharedHands]:
+    with pytest.MonkeyPatch.context() as patch:
+        set_kinds(patch)
+        shared = SharedHands(quick=1, heavy=2, memory=4_000_000_000, seconds=60.0)  # keeps the environment for all its children
     shared.warm()
     yield shared
     super(SharedHands, shared).close()
