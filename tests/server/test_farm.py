@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from clusterray.common import ports
 from clusterray.common.clock import SystemClock
 from clusterray.common.errors import AlreadyRunning, LinkLost, Refused, UsageError
 from clusterray.common.model import Result, Role
@@ -91,6 +92,7 @@ def test_stop_again_is_harmless(make_farm):
     farm.start()
     farm.stop()
     farm.stop()
+    assert ports.is_free("127.0.0.1", farm.port)
 
 
 def test_it_starts_again_where_it_was(make_farm):
