@@ -84,6 +84,8 @@ class Needs(Value, frozen=True, kw_only=True):
     scratch: int = 0
     program: str = ""
     tags: tuple[str, ...] = ()
+    command: str = ""
+    """A program that the node's owner must have allowed by name ([node] commands)."""
 
 
 class TaskSpec(Value, frozen=True, kw_only=True):
@@ -104,7 +106,10 @@ class Region(Value, frozen=True, kw_only=True):
     name: str
     data: dict[str, Any] = {}
     needs: tuple[str, ...] = ()
-    """Paths of the task's files that the job reads; empty: all."""
+    """Paths of the task's files that the job reads, or of folders; empty: all. ``!path`` leaves a path or a folder out; where all entries
+    begin so, the rest is read."""
+    turn: int = 0
+    """Jobs of a lower turn are leased first; within a turn it is split order. Pieces always come in split order."""
 
 
 class PackRef(Value, frozen=True, kw_only=True):
@@ -161,6 +166,8 @@ class NodeInfo(Value, frozen=True, kw_only=True):
     gpus: tuple[str, ...] = ()
     programs: tuple[Program, ...] = ()
     allow: tuple[str, ...] = ("render",)
+    commands: tuple[str, ...] = ()
+    """Programs that tasks of the kind command may run there; ``any``: all."""
     tags: tuple[str, ...] = ()
     confined: str = ""
     """What confines programs there: ``bubblewrap``, ``off`` (its owner's choice) or why not."""
@@ -235,6 +242,8 @@ class FarmShape(Value, frozen=True, kw_only=True):
     cores_per_slot: float = 1.0
     program: str = ""
     """The version chosen for this run, as ``povray==3.7.0.10``; empty: none was there."""
+    gpus: tuple[str, ...] = ()
+    """Names of the graphics cards of the nodes that can serve the task."""
 
 
 class Asset(Value, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ and a region that was lost is named. Whether the regions cover the whole once is
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +93,7 @@ class Rehearsal:
         out = self.work / name
         out.mkdir(parents=True)
         told: list[float] = []
-        self.stage.stitch(self.spec, iter(pieces), out, told.append)
+        self.stage.stitch(self.spec, self.files, iter(pieces), out, told.append)
         assert told == sorted(told) and all(0 <= fraction <= 1 for fraction in told), "progress goes from 0 to 1"
         return {path: (out / path).read_bytes() for path in PlainFiles(out).names()}
 
@@ -111,10 +112,32 @@ def rehearse(kind: Kind, spec: TaskSpec, inputs: Path, work: Path, *, cores: int
     """Examine a task of a folder on disk and set it up; ``work`` takes scratch folders and results."""
     files = PlainFiles(inputs)
     examined = kind.examine(spec, files)
-    stage = kind.stages(examined.spec)[0]
+    settled = kind.settle(examined.spec, FarmShape(slots=2))
+    stage = kind.stages(settled)[0]
     return Rehearsal(
-        kind=kind, spec=examined.spec, stage=stage, files=files, inputs=inputs, work=work, warnings=examined.warnings, cores=cores
+        kind=kind, spec=settled, stage=stage, files=files, inputs=inputs, work=work, warnings=examined.warnings, cores=cores
     )
+
+
+def whole_task(kind: Kind, spec: TaskSpec, inputs: Path, work: Path, *, farm: FarmShape | None = None, cores: int = 1) -> dict[str, bytes]:
+    """The assets of a task of any number of stages: examine, settle, and for each stage split, process, verify, stitch, in this process.
+
+    ``work / "inputs"`` becomes the folder as the last stage saw it, with ``stages/<name>/…`` of the earlier ones.
+    """
+    merged = work / "inputs"
+    shutil.copytree(inputs, merged)
+    shape = farm or FarmShape(slots=2)
+    settled = kind.settle(kind.examine(spec, PlainFiles(inputs)).spec, shape)
+    assets: dict[str, bytes] = {}
+    stages = kind.stages(settled)
+    for number, stage in enumerate(stages):
+        step = Rehearsal(
+            kind=kind, spec=settled, stage=stage, files=PlainFiles(merged), inputs=merged, work=work / f"{number}", warnings=(), cores=cores
+        )
+        assets = step.whole("result", shape)
+        if number + 1 < len(stages):
+            shutil.copytree(step.work / "result", merged / "stages" / stage.name)
+    return assets
 
 
 def check_kind(kind: Kind, spec: TaskSpec, inputs: Path, work: Path, covers: Covers, *, farm: FarmShape | None = None) -> dict[str, bytes]:

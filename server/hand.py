@@ -93,7 +93,7 @@ def stitch(call: Stitch, tell: BinaryIO) -> StitchDone:
             told[0] = clock.monotonic()
             put(tell, Going(fraction=fraction))
 
-    stage.stitch(call.spec, pieces(call.pieces, Path(call.work)), Path(call.out), progress)
+    stage.stitch(call.spec, MappingFolder({}, Path(call.work)), pieces(call.pieces, Path(call.work)), Path(call.out), progress)
     return StitchDone()
 
 

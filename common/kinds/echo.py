@@ -15,7 +15,7 @@ import msgspec
 
 from ..errors import OutputRejected, StitchFailed
 from ..model import FarmShape, Needs, Region, TaskSpec
-from .kind import Examined, Folder, Option, Piece, Place, Recipe, Stage
+from .kind import Examined, Folder, Kind, Option, Piece, Place, Recipe, Stage
 from .options import normalise
 
 OPTIONS = (
@@ -32,7 +32,7 @@ def content(number: int, size: int) -> bytes:
     return (word * (size // len(word) + 1))[:size]
 
 
-class EchoStage:
+class EchoStage(Stage):
     """One job per number."""
 
     name = "echo"
@@ -55,7 +55,7 @@ class EchoStage:
         if outputs.read("echo.txt") != content(region.data["number"], task.options["bytes"]):
             raise OutputRejected("echo.txt does not hold what it should.")
 
-    def stitch(self, task: TaskSpec, pieces: Iterator[Piece], out: Path, progress: Callable[[float], None]) -> None:
+    def stitch(self, task: TaskSpec, files: Folder, pieces: Iterator[Piece], out: Path, progress: Callable[[float], None]) -> None:
         jobs = task.options["jobs"]
         done = 0
         with (out / f"{task.name}.txt").open("wb") as file:
@@ -69,7 +69,7 @@ class EchoStage:
             raise StitchFailed(f"The output of job{done:07d} is missing.")
 
 
-class Echo:
+class Echo(Kind):
     """See the head of this file."""
 
     name = "echo"

@@ -38,13 +38,16 @@ class Option:
 
     name: str
     type: str
-    """int, float, bool, str, choice, strings (a list of str), tiles ("auto" or [columns, rows])"""
+    """int, float, bool, str, choice, strings (a list of str), tiles ("auto" or [columns, rows]), value (anything that TOML can say, checked
+    by the kind), table (a table of its own in task.toml, ``[animation]``, whose keys are ``options``; None where it is not there)"""
     default: Any = None
     help: str = ""
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
     required: bool = False
+    options: tuple[Option, ...] = ()
+    """Of a table; empty: any keys, checked by the kind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ class Place:
     """This slot's share, at least 1."""
     programs: Mapping[str, str] = field(default_factory=dict)
     """Program name -> path of the one that this run uses."""
+    gpus: tuple[int, ...] = ()
+    """Numbers of the graphics cards that this job has to itself."""
 
 
 def plain_diagnosis(code: int, tail: Sequence[str]) -> Failure:
@@ -76,6 +81,28 @@ def plain_diagnosis(code: int, tail: Sequence[str]) -> Failure:
     return Failure(cause=Cause.ERROR, sentence=f"The program {how}{': ' + last.strip() if last else '.'}", exit_code=code, tail=tuple(tail))
 
 
+WARM_DONE = "clusterray: done"
+WARM_FAILED = "clusterray: failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Warm:
+    """A program that does one job after another of the same task in one slot, so that start-up and loading are paid once.
+
+    For each job it reads one line of JSON from its standard input: ``request`` and, put in by the node, ``out``, the folder to write to.
+    It answers by a line WARM_DONE, or one that begins with WARM_FAILED and says why; all its other lines are progress and log.
+    The end of its input is its end.
+    """
+
+    key: str
+    """Jobs with the same key may share the program."""
+    argv: tuple[str, ...]
+    request: Mapping[str, Any]
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files that the node puts into the program's own folder, its working folder, before it starts."""
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """What a node does for a region: a program by argv, or a call into our own code."""
@@ -83,6 +110,8 @@ class Recipe:
     argv: tuple[str, ...] = ()
     call: Callable[[], None] | None = None
     """Instead of argv: a function of the kind itself (never of a submitter), run in the agent."""
+    warm: Warm | None = None
+    """A better way where the node can do it; ``argv`` does the same job alone, also after the warm program failed."""
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path | None = None
     """None: the scratch folder."""
@@ -105,10 +134,21 @@ class Piece:
 
     region: Region
     files: Folder
+    seconds: float = 0.0
+    """What the node took for it."""
+    node: str = ""
+    """The node's name."""
 
 
 class Stage(Protocol):
-    """One round of split, process, stitch."""
+    """One round of split, process, stitch. Subclass it, so that what is optional is there.
+
+    What the stitch of a stage that is not the last writes, later stages see (split, process, stitch) as ``stages/<name of the stage>/…``
+    among the task's files.
+    """
+
+    streams: bool = False
+    """The stitch is begun with the stage, and gets each piece as soon as it and all before it are accepted."""
 
     @property
     def name(self) -> str: ...
@@ -122,12 +162,26 @@ class Stage(Protocol):
     def verify(self, task: TaskSpec, region: Region, outputs: Folder) -> None:
         """Raise OutputRejected with the reason where the outputs are not what was asked for."""
 
-    def stitch(self, task: TaskSpec, pieces: Iterator[Piece], out: Path, progress: Callable[[float], None]) -> None:
-        """Join the pieces, which come in split order, into files below ``out``. Raises StitchFailed."""
+    def stitch(self, task: TaskSpec, files: Folder, pieces: Iterator[Piece], out: Path, progress: Callable[[float], None]) -> None:
+        """Join the pieces, which come in split order, into files below ``out``. ``files`` as in split(). Raises StitchFailed."""
+
+    def reads(self, task: TaskSpec, region: Region) -> Any:
+        """What the outputs of a region depend on besides its input files, as data: with the digests of those it is the job's key, and a
+        new run takes over the accepted output of an older run's job with the same key. Default: all options and the region's data."""
+        return [task.options, region.data]
+
+    def preview(self, task: TaskSpec, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int) -> bool:
+        """Draw how far the stage is: ``preview.png`` (what is there, in its place, with holes), ``heat.png`` (seconds by region) and
+        ``nodes.png`` (which node made what) below ``out``, the longer side ``size`` pixels (0: the full size, preview.png alone).
+
+        ``regions`` are all of the stage, ``pieces`` those accepted by now, in any order; ``out`` holds what the last call left there.
+        False: there is nothing to see.
+        """
+        return False
 
 
 class Kind(Protocol):
-    """The plug-in for one sort of task; found by entry point ``clusterray.kinds``."""
+    """The plug-in for one sort of task; found by entry point ``clusterray.kinds``. Subclass it, so that what is optional is there."""
 
     @property
     def name(self) -> str: ...
@@ -152,4 +206,10 @@ class Kind(Protocol):
     def needs(self, spec: TaskSpec) -> Needs:
         """The spec's needs, with what the kind itself requires (its program)."""
 
-    def stages(self, task: TaskSpec) -> tuple[Stage, ...]: ...
+    def settle(self, spec: TaskSpec, farm: FarmShape) -> TaskSpec:
+        """Options that depend on the farm (a device, say) get their values, once for each run, before the first split."""
+        return spec
+
+    def stages(self, task: TaskSpec) -> tuple[Stage, ...]:
+        """The stages of an examined and settled task, at least one; the stitch of the last one makes the assets."""
+        ...

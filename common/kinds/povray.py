@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import OutputRejected, SplitFailed, StitchFailed
 from ..model import FarmShape, Needs, Region, TaskSpec
-from .kind import Examined, Folder, Piece, Place, Recipe, Stage
+from .kind import Examined, Folder, Kind, Piece, Place, Recipe, Stage
 from .png import BadPicture, Format, check_tile
 from .povray_examine import examine, needs, whole_because
 from .povray_library import library_folders
@@ -62,7 +62,7 @@ def arguments(options: dict[str, Any], rect: Rect, scene: str, libraries: Iterab
     return [*words, *options["args"], f"+WT{threads}", "-D", "-P", "-C", "+V", "-GD", "-GR", "-GS"]
 
 
-class Stills:
+class Stills(Stage):
     """The one stage of a still."""
 
     name = "tiles"
@@ -119,7 +119,7 @@ class Stills:
         except BadPicture as error:
             raise OutputRejected(f"Tile {region.name}: {error}.") from error
 
-    def stitch(self, task: TaskSpec, pieces: Iterator[Piece], out: Path, progress: Callable[[float], None]) -> None:
+    def stitch(self, task: TaskSpec, files: Folder, pieces: Iterator[Piece], out: Path, progress: Callable[[float], None]) -> None:
         from .images import PictureWriter, gamma_chunks
 
         form = form_of(task.options)
@@ -133,7 +133,7 @@ class Stills:
                     progress(done / form.height)
 
 
-class Povray:
+class Povray(Kind):
     """See the head of this file."""
 
     name = "povray"

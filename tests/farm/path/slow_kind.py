@@ -32,9 +32,9 @@ class SlowStage(EchoStage):
         misbehave(task, "verify")
         super().verify(task, region, outputs)
 
-    def stitch(self, task, pieces, out, progress):
+    def stitch(self, task, files, pieces, out, progress):
         misbehave(task, "stitch")
-        super().stitch(task, pieces, out, progress)
+        super().stitch(task, files, pieces, out, progress)
 
 
 class Slow(Echo):
