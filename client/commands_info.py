@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from ..common.settings import KNOWN, SECRET, SECTIONS, Loaded
 from .call import the_call
 from .summary import print_columns, print_json
+
+if TYPE_CHECKING:
+    from ..common.kinds.kind import Option
 
 EXAMPLE = ("misc", "clusterray.toml.example")
 Json = Annotated[bool, typer.Option("--json", help="Print a list of objects with stable keys.")]
@@ -60,37 +63,49 @@ def kinds(
             "name": kind.name,
             "version": kind.version,
             "allow": kind.allow,
-            "options": [
-                {
-                    "name": option.name,
-                    "type": option.type,
-                    "default": option.default,
-                    "required": option.required,
-                    "choices": list(option.choices),
-                    "minimum": option.minimum,
-                    "maximum": option.maximum,
-                    "help": option.help,
-                }
-                for option in kind.options
-            ],
+            "options": [_option(option) for option in kind.options],
         }
         for kind in found
     ]
     if as_json:
         print_json(rows, call.out)
     elif name:
-        table = [
-            (
-                option["name"],
-                " or ".join(option["choices"]) or option["type"],
-                "required" if option["required"] else _shown(option["default"]),
-                option["help"],
-            )
-            for option in rows[0]["options"]
-        ]
-        print_columns(("OPTION", "TYPE", "DEFAULT", "HELP"), table, call.out)
+        _print_options(rows[0]["options"], call.out)
     else:
         print_columns(("KIND", "VERSION", "NODES MUST ALLOW"), [(row["name"], str(row["version"]), row["allow"]) for row in rows], call.out)
+
+
+def _option(option: Option) -> dict[str, Any]:
+    """An option as ``--json`` has it; a table's own keys are in ``options``."""
+    return {
+        "name": option.name,
+        "type": option.type,
+        "default": option.default,
+        "required": option.required,
+        "choices": list(option.choices),
+        "minimum": option.minimum,
+        "maximum": option.maximum,
+        "help": option.help,
+        "options": [_option(inner) for inner in option.options],
+    }
+
+
+def _print_options(options: list[dict[str, Any]], out: TextIO) -> None:
+    """The options, then each table under a heading as task.toml writes it."""
+    header = ("OPTION", "TYPE", "DEFAULT", "HELP")
+    plain = [option for option in options if option["type"] != "table"]
+    tables = [(option["name"], option) for option in options if option["type"] == "table"]
+    rows = [_row(option) for option in plain]
+    for path, table in tables:
+        rows += [("", "", "", ""), (f"[{path}]", "table", "required" if table["required"] else "-", table["help"])]
+        rows += [_row(option, "  ") for option in table["options"] if option["type"] != "table"]
+        tables += [(f"{path}.{inner['name']}", inner) for inner in table["options"] if inner["type"] == "table"]
+    print_columns(header, rows, out, none="This kind has no options.")
+
+
+def _row(option: dict[str, Any], indent: str = "") -> tuple[str, str, str, str]:
+    kind = " or ".join(option["choices"]) or {"value": "any"}.get(option["type"], option["type"])
+    return f"{indent}{option['name']}", kind, "required" if option["required"] else _shown(option["default"]), option["help"]
 
 
 def _value(loaded: Loaded, key: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +22,8 @@ from .summary import print_json, task_row
 from .views import View, make_view
 from .words import clean, short
 
-DEMO = ("misc", "scenes", "demo")
-"""The shipped scene: in a checkout and in the installed package alike."""
+DEMOS = {"povray": ("misc", "scenes", "demo"), "mitsuba": ("misc", "scenes", "mitsuba")}
+"""The shipped scenes, the first that this machine has the renderer of is taken: in a checkout and in the installed package alike."""
 
 
 def add(app: typer.Typer) -> None:
@@ -74,17 +74,30 @@ def demo(
     """Start a server and two nodes on this machine, render a shipped scene, and stop everything again."""
     call = the_call(ctx)
     call.set(client_progress=progress)
-    scene = Path(__file__).resolve().parents[1].joinpath(*DEMO)
-    if not scene.is_dir():
-        raise UsageError(f"The demo's scene is missing from this installation: there is no {scene}.")
-    spec, warnings = _read(call, scene, (), None, None)
-    made = Plan(folder=scene, spec=spec, warnings=warnings, result=_free_name(call.cwd / "demo-result"))
-    with _farm(call, True, [made], nodes=2) as farm:
+    with _farm(call, True, [], nodes=2) as farm:
+        assert farm is not None
+        scene = demo_scene(call, farm.programs)
+        spec, warnings = _read(call, scene, (), None, None)
+        made = Plan(folder=scene, spec=spec, warnings=warnings, result=_free_name(call.cwd / "demo-result"))
         code = hand_in(call, [made], farm=farm, local=True, say_result=False)
     if code == 0:
         pictures = sorted(path for path in made.result.rglob("*") if path.is_file())
         call.say("The picture is " + " and ".join(str(path) for path in pictures))
     raise typer.Exit(code)
+
+
+def demo_scene(call: Call, programs: Set[str]) -> Path:
+    """The scene for the renderers of this machine."""
+    name = next((name for name in DEMOS if name in programs), "")
+    if not name:
+        wanted = "POV-Ray (apt-get install povray) or Mitsuba (pip install 'clusterray[mitsuba]')"
+        raise UsageError(f"The demo has no renderer on this machine: install {wanted}; or set [node] programs.")
+    if name != "povray":
+        call.tell(f"POV-Ray is not on this machine, so the demo renders a scene by {name.capitalize()}.")
+    scene = Path(__file__).resolve().parents[1].joinpath(*DEMOS[name])
+    if not scene.is_dir():
+        raise UsageError(f"The demo's scene is missing from this installation: there is no {scene}.")
+    return scene
 
 
 def hand_in(

@@ -16,6 +16,7 @@ from ..common.wire.messages import Change, Changed, Lines, Log, TaskList, Tasks
 from .call import INTERRUPTED, Call, the_call
 from .fetch import Fetcher, refuse_older
 from .memory import Origins
+from .preview import Previews
 from .session import Session
 from .summary import job_row, print_json, print_task, print_tasks, task_row
 from .views import make_view
@@ -50,15 +51,49 @@ def tasks(
         print_tasks(views, call.out)
 
 
-def show(ctx: typer.Context, task: Task, as_json: Json = False) -> None:
+def show(
+    ctx: typer.Context,
+    task: Task,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Fetch pictures instead: what is there, time by region, which node made what.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="With --preview: the one picture of what is there, at its full size.")] = False,
+    into: Annotated[Path | None, typer.Option("--into", "-o", metavar="DIR", help="With --preview: where to put them; else here.")] = None,
+    as_json: Json = False,
+) -> None:
     """Show one task with its jobs and what became of every attempt."""
     call = the_call(ctx)
+    if preview:
+        raise typer.Exit(_preview(call, task, call.cwd / (into or ""), full, as_json))
+    if full or into is not None:
+        raise UsageError("--full and -o go with --preview.")
     with call.session() as session:
         detail = session.show(task)
     if as_json:
         print_json([{**task_row(detail.task), "job_list": [job_row(job) for job in detail.jobs]}], call.out)
     else:
         print_task(detail.task, detail.jobs, call.out)
+
+
+def _preview(call: Call, text: str, into: Path, full: bool, as_json: bool) -> int:
+    """Pictures into a folder; 1 where there are none yet, with the reason."""
+    view = make_view(call.settings.client.progress, call.err, call.clock)
+    try:
+        with call.session() as session:
+            task = session.show(text).task
+            moving = partial(view.moving, f"fetching pictures of {clean(task.name)}")
+            made, why = Previews(session, call.courier, call.clock).fetch(task.id, into, _file_name(task), full=full, progress=moving)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        view.close()
+    if as_json:
+        print_json([{"file": str(path)} for path in made], call.out)
+    else:
+        call.out.writelines(f"{path}\n" for path in made)
+    if not made:
+        call.tell(clean(why))
+    return 0 if made else 1
 
 
 def log(
@@ -154,9 +189,15 @@ def cancel(ctx: typer.Context, tasks: SomeTasks, as_json: Json = False) -> None:
     _change(the_call(ctx), tasks, "cancel", as_json)
 
 
-def restart(ctx: typer.Context, tasks: SomeTasks, as_json: Json = False) -> None:
-    """Run tasks that have ended once more."""
-    _change(the_call(ctx), tasks, "restart", as_json)
+def restart(
+    ctx: typer.Context,
+    tasks: SomeTasks,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Do everything again; else what earlier runs have made is kept.")] = False,
+    options: Annotated[list[str] | None, typer.Option("-o", "--option", metavar="KEY=VALUE", help="Change an option first.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run tasks that have ended once more: what is missing, and what depends on a newer program or a changed option."""
+    _change(the_call(ctx), tasks, "restart", as_json, fresh=fresh, options=tuple(options or ()))
 
 
 def remove(ctx: typer.Context, tasks: SomeTasks, as_json: Json = False) -> None:
@@ -187,13 +228,21 @@ def _list(session: Session, live: bool, limit: int) -> list[TaskView]:
 
 
 def _change(
-    call: Call, tasks: list[str], verb: str, as_json: bool, after: Callable[[str], None] = lambda task: None, *, value: int = 0
+    call: Call,
+    tasks: list[str],
+    verb: str,
+    as_json: bool,
+    after: Callable[[str], None] = lambda task: None,
+    *,
+    value: int = 0,
+    fresh: bool = False,
+    options: tuple[str, ...] = (),
 ) -> None:
     rows = []
     with call.session() as session:
         for text in tasks:
             task = session.full_id(text)
-            view = _changed(session, task, verb, value)
+            view = _changed(session, Change(task=task, verb=verb, value=value, fresh=fresh, options=options))
             after(task)
             if view is not None:
                 rows.append(task_row(view))
@@ -203,8 +252,8 @@ def _change(
         print_json(rows, call.out)
 
 
-def _changed(session: Session, task: str, verb: str, value: int) -> TaskView | None:
-    return session.patiently(lambda: session.ask(Change(task=task, verb=verb, value=value), Changed)).task
+def _changed(session: Session, change: Change) -> TaskView | None:
+    return session.patiently(lambda: session.ask(change, Changed)).task
 
 
 def _file_name(task: TaskView) -> str:

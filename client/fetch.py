@@ -21,6 +21,8 @@ from ..common.wire.messages import Assets, Fetch
 from .session import Session
 from .words import short
 
+PAGE = 2000
+"""Assets in one answer; the server may give fewer. Each page has an account of its own, which then need not last for all."""
 TRIES = 3
 """Fresh accounts to ask for when the transfer ends for good: a server that was started again has forgotten the old one."""
 Progress = Callable[[int, int], None]
@@ -71,27 +73,36 @@ class Fetcher:
             shutil.rmtree(part, ignore_errors=True)
 
     def _fill(self, task: str, part: Path, progress: Progress) -> None:
-        failures = 0
+        failures = after = here = 0
         while True:
-            answer = self._session.patiently(lambda: self._session.ask(Fetch(task=task), Assets))
+            answer = self._session.patiently(lambda after=after: self._session.ask(Fetch(task=task, after=after, limit=PAGE), Assets))  # type: ignore[misc]
             if not answer.assets:
+                if after:
+                    raise FileError(f"The task {short(task)} has fewer files than before: somebody restarted it. Fetch it again.")
                 raise FileError(f"The task {short(task)} left no files to fetch.")
             try:
-                self._get_all(answer, part, progress)
-                return
+                self._get_all(answer, part, here, progress)
+                after += len(answer.assets)
+                here += sum(asset.size for asset in answer.assets)
+                failures = 0
+                if not answer.more:
+                    return
             except (TransferError, LinkLost):
                 failures += 1
                 if failures == TRIES:
                     raise
                 self._clock.wait(threading.Event(), 1.0)
 
-    def _get_all(self, answer: Assets, part: Path, progress: Progress) -> None:
-        total = sum(asset.size for asset in answer.assets)
+    def _get_all(self, answer: Assets, part: Path, before: int, progress: Progress) -> None:
+        """One page, after ``before`` bytes of others."""
+        page = sum(asset.size for asset in answer.assets)
+        total = max(answer.size, before + page)
         wanted = [(asset, _place(asset, part)) for asset in answer.assets]
         room = shutil.disk_usage(part).free
-        if total > room:
-            raise DiskFull(f"The result takes {total:,} bytes and {part.parent} has {room:,} left: make room, then fetch it again.")
-        here = sum(asset.size for asset, place in wanted if place.exists())
+        if total - before > room:
+            left = total - before
+            raise DiskFull(f"The result takes {left:,} bytes and {part.parent} has {room:,} left: make room, then fetch it again.")
+        here = before + sum(asset.size for asset, place in wanted if place.exists())
         mode = part.stat().st_mode & 0o666
         courier = self._opened(answer.account, self._session.host, self._session.pin)
         with contextlib.closing(courier):

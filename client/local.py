@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import threading
@@ -33,6 +34,8 @@ START = 60.0
 GRACE = 8.0
 """Seconds between SIGTERM and SIGKILL: a node ends its programs within five."""
 DATA_PORTS = 32
+INSTALL = {"mitsuba": "pip install 'clusterray[mitsuba]'", "blender": "./run install blender, or apt-get install blender"}
+"""What brings a renderer that is no package of the same name."""
 OWN = ("CLUSTERRAY_SERVER_", "CLUSTERRAY_FTP_", "CLUSTERRAY_JOIN", "CLUSTERRAY_NODE_JOIN", "CLUSTERRAY_DATA", "CLUSTERRAY_LOG_FILE")
 """Variables of the caller that speak of another farm."""
 
@@ -88,14 +91,23 @@ class LocalFarm:
                 )
             self._await_nodes(session, end)
 
+    @property
+    def programs(self) -> set[str]:
+        """Names of the renderers on this machine."""
+        return {program.name for node in self._nodes for program in node.programs}
+
     def check(self, specs: Iterable[TaskSpec]) -> None:
-        """A program that this machine lacks is said at once: no other node will ever join."""
-        here = {program.name for node in self._nodes for program in node.programs}
+        """A program that this machine lacks, or does not allow, is said at once: no other node will ever join."""
         for spec in specs:
-            name = spec.needs.program.replace(">", "=").partition("=")[0].strip()
-            if name and name not in here:
+            name = re.split("[<>=]", spec.needs.program)[0].strip()
+            if name and name not in self.programs:
+                how = INSTALL.get(name, f"apt-get install {name}")
+                raise UsageError(f"{spec.name} needs {name}, which is not on this machine: install it ({how}), or set [node] programs.")
+            command = spec.needs.command
+            if command and not any("commands" in node.allow for node in self._nodes):
                 raise UsageError(
-                    f"{spec.name} needs {name}, which is not on this machine: install it (apt-get install {name}), or set [node] programs."
+                    f"{spec.name} runs {command}, and commands of a task run only where that is allowed: set [node] commands, "
+                    f"or for once CLUSTERRAY_NODE_COMMANDS={','.join(command.split())}."
                 )
 
     def stop(self) -> None:

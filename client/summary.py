@@ -25,6 +25,7 @@ def task_row(view: TaskView) -> dict[str, Any]:
         "ended": _stamp(view.ended),
         "jobs": {"total": jobs.total, "done": jobs.done, "running": jobs.running, "failed": jobs.failed},
         "assets": [{"path": asset.path, "size": asset.size, "digest": asset.digest} for asset in view.assets],
+        "asset_count": max(view.asset_count, len(view.assets)),
         "priority": view.priority,
         "progress": view.progress,
         "run": view.run,
@@ -138,6 +139,7 @@ def print_task(view: TaskView, jobs: Sequence[JobView], out: TextIO) -> None:
     lines += [("note", clean(note)) for note in view.notes]
     lines += [("error", clean(view.error))] if view.error else []
     lines += [("asset", f"{clean(asset.path)}  {show_size(asset.size)}") for asset in view.assets]
+    lines += [("asset", f"… and {view.asset_count - len(view.assets)} more")] if view.asset_count > len(view.assets) else []
     for label, text in lines:
         print(f"{label:<9} {text}", file=out)
     if not jobs:

@@ -38,7 +38,7 @@ def state_line(view: TaskView) -> str:
     elif view.state is TaskState.RUNNING:
         parts = ["running"]
         if jobs.total:
-            parts.append(f"{jobs.done} of {jobs.total} tiles done")
+            parts.append(f"{jobs.done} of {jobs.total} {unit(view)}s done")
         if jobs.running:
             parts.append(f"{jobs.running} running on {count(view.nodes, 'node')}")
         if jobs.failed:
@@ -48,7 +48,7 @@ def state_line(view: TaskView) -> str:
         if jobs.total and not jobs.running:
             parts += [clean(note) for note in view.notes[-1:]]
     elif view.state is TaskState.STITCHING:
-        parts = [f"joining {count(jobs.total, 'tile')}"]
+        parts = [f"joining {count(jobs.total, unit(view))}"]
     elif view.state is TaskState.COMPLETED:
         parts = ["completed" + took(view)]
     elif view.state is TaskState.FAILED:
@@ -56,6 +56,11 @@ def state_line(view: TaskView) -> str:
     else:
         parts = ["cancelled"]
     return ", ".join(parts)
+
+
+def unit(view: TaskView) -> str:
+    """What a job of this task covers, in a word; one of a film covers several frames."""
+    return "tile" if view.stage in ("", "tiles") else "job"
 
 
 def took(view: TaskView) -> str:

@@ -11,19 +11,19 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from . import tar
 from .encoding import BLOCK, full_read, is_encoded, pays, plain_blocks, read_plain
-from .errors import DigestMismatch, FileError, UnsafeArchive
-from .manifest import MOST_BYTES, Bundle, FileEntry, chosen, read_manifest, write_manifest
+from .errors import DigestMismatch, FileError, TaskFileError, UnsafeArchive
+from .manifest import MOST_BYTES, MOST_FILES, Bundle, FileEntry, chosen, read_manifest, write_manifest
 from .model import PackRef
 from .packs import PackSource, find, scan, skipped
 
 __all__ = [
-    "Bundle", "BundleFolder", "DiskFolder", "FileEntry", "MappingFolder", "Prepared", "chosen", "make_bundle", "read_manifest",
-    "remove_tree", "unpack_bundle", "unpack_files",
+    "Bundle", "BundleFolder", "DiskFolder", "FileEntry", "MappingFolder", "Prepared", "chosen", "derive_bundle", "make_bundle",
+    "read_manifest", "remove_tree", "unpack_bundle", "unpack_files",
 ]  # fmt: skip
 
 
@@ -58,6 +58,29 @@ def make_bundle(folder: Path, work: Path, *, ignore: Callable[[str], bool] = ski
     """Read a folder whole and describe it; ``work`` takes the manifest. TaskFileError in one sentence for what cannot travel."""
     bundle, sources = scan(folder, ignore=ignore)
     return Prepared(bundle, write_manifest(bundle), sources, work)
+
+
+def derive_bundle(base: Bundle, folder: Path, work: Path) -> tuple[Prepared, tuple[PackRef, ...]]:
+    """The files of ``base`` and those below ``folder``, whose packs are of their own, so that who holds the others fetches only these.
+
+    The file ``folder/stages/a/x`` becomes ``stages/a/x``. Returns the bundle and its new packs, the manifest's among them; only those can
+    be opened. Raises TaskFileError for what cannot travel or is there twice.
+    """
+    added, sources = scan(folder, ignore=lambda name: False)
+    known = {pack.digest: number for number, pack in enumerate(base.packs)}
+    fresh = tuple(pack for pack in added.packs if pack.digest not in known)
+    place = {**known, **{pack.digest: len(base.packs) + number for number, pack in enumerate(fresh)}}
+    moved = [FileEntry(e.path, e.size, e.mode, e.digest, place[added.pack(e).digest], e.offset) for e in added.files]
+    taken = {entry.path for entry in base.files}
+    twice = {path for entry in moved for path in (entry.path, *map(str, PurePosixPath(entry.path).parents)) if path in taken}
+    if twice:
+        raise TaskFileError(f"The task's folder has a file {min(twice)}, where a stage puts its own; rename it.")
+    if len(base.files) + len(moved) > MOST_FILES:
+        raise TaskFileError(f"With what its stages made the task has more than {MOST_FILES} files.")
+    files = sorted((*base.files, *moved), key=lambda entry: entry.path.encode())
+    bundle = Bundle(files=tuple(files), packs=(*base.packs, *fresh))
+    prepared = Prepared(bundle, write_manifest(bundle), sources, work)
+    return prepared, (*fresh, prepared.bundle)
 
 
 def unpack_bundle(manifest: Path, pack_path: Callable[[str], Path], dest: Path, only: Iterable[str] = ()) -> None:
@@ -219,8 +242,8 @@ class BundleFolder:
     """A bundle on the server: single files are read out of their packs, nothing is unpacked whole."""
 
     def __init__(self, manifest_path: Path, pack_path: Callable[[str], Path], work: Path) -> None:
-        self._bundle = _manifest_at(manifest_path)
-        self._files = {entry.path: entry for entry in self._bundle.files}
+        self.bundle = _manifest_at(manifest_path)
+        self._files = {entry.path: entry for entry in self.bundle.files}
         self._pack_path = pack_path
         self._work = work
         self._last: tuple[str, bytes] = ("", b"")  # kinds read neighbours; a tar is decoded once for them
@@ -233,7 +256,7 @@ class BundleFolder:
 
     def read(self, name: str) -> bytes:
         entry = self._files[name]
-        pack = self._bundle.pack(entry)
+        pack = self.bundle.pack(entry)
         path = self._pack_path(pack.digest)
         if not is_encoded(path):
             with path.open("rb") as file:
@@ -249,7 +272,7 @@ class BundleFolder:
 
     def path(self, name: str) -> Path:
         entry = self._files[name]
-        pack = self._bundle.pack(entry)
+        pack = self.bundle.pack(entry)
         path = self._pack_path(pack.digest)
         if entry.offset == 0 and not is_encoded(path):
             return path

@@ -7,6 +7,7 @@ It comes from strangers too: ``read_manifest()`` refuses every name that could l
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable
 
 import msgspec
@@ -133,18 +134,44 @@ def _check(bundle: Bundle) -> None:
 
 
 def chosen(bundle: Bundle, only: Iterable[str]) -> tuple[FileEntry, ...]:
-    """The files with these paths, or below them; nothing named: all. FileError names what the bundle does not have."""
-    wanted = {path.strip("/") for path in only}
-    if not wanted:
-        return bundle.files
-    found: set[str] = set()
-    files = []
-    for entry in bundle.files:
-        parts = entry.path.split("/")
-        hits = {"/".join(parts[:end]) for end in range(1, len(parts) + 1)} & wanted
-        if hits:
+    """The files with these paths, or below them; nothing named: all. FileError names what the bundle does not have.
+
+    ``!path`` leaves a file or a folder out, whether it is there or not; where all entries begin so, the rest is chosen.
+    """
+    return Chooser(bundle).pick(tuple(only))
+
+
+class Chooser:
+    """A bundle in which files are chosen again and again: one choice costs as much as it finds, however many files there are."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self._at = sorted((entry.path.encode(), number) for number, entry in enumerate(bundle.files))
+
+    def pick(self, only: tuple[str, ...], *, lenient: bool = False) -> tuple[FileEntry, ...]:
+        """As ``chosen()``, in the bundle's order; ``lenient``: what is not there is passed over."""
+        wanted = [path.strip("/") for path in only if not path.startswith("!")]
+        out = [path[1:].strip("/") for path in only if path.startswith("!")]
+        if not wanted and not out:
+            return self.bundle.files
+        found: set[int] = set()
+        missing = []
+        for path in wanted:
+            hits = self._below(path)
             found |= hits
-            files.append(entry)
-    if wanted - found:
-        raise FileError(f"The bundle has no file {min(wanted - found)}.")
-    return tuple(files)
+            missing += [] if hits else [path]
+        if missing and not lenient:
+            raise FileError(f"The bundle has no file {min(missing)}.")
+        if not wanted:
+            found = set(range(len(self.bundle.files)))
+        for path in out:
+            found -= self._below(path)
+        return tuple(self.bundle.files[number] for number in sorted(found))
+
+    def _below(self, path: str) -> set[int]:
+        """Numbers of the file of this name, and of those in the folder of this name."""
+        raw = path.encode()
+        exact = bisect_left(self._at, (raw, -1))
+        hits = {self._at[exact][1]} if exact < len(self._at) and self._at[exact][0] == raw else set()
+        first, last = bisect_left(self._at, (raw + b"/", -1)), bisect_left(self._at, (raw + b"0", -1))  # "0" comes after "/"
+        return hits | {number for _, number in self._at[first:last]}

@@ -85,7 +85,7 @@ class Needs(Value, frozen=True, kw_only=True):
     program: str = ""
     tags: tuple[str, ...] = ()
     command: str = ""
-    """A program that the node's owner must have allowed by name ([node] commands)."""
+    """A program that the node's owner must have allowed by name ([node] commands); several of them separated by blanks."""
 
 
 class TaskSpec(Value, frozen=True, kw_only=True):
@@ -110,6 +110,8 @@ class Region(Value, frozen=True, kw_only=True):
     begin so, the rest is read."""
     turn: int = 0
     """Jobs of a lower turn are leased first; within a turn it is split order. Pieces always come in split order."""
+    weight: float = 1.0
+    """How much work it is beside the other jobs of its stage, for progress and the time to go: the frames of a run of frames."""
 
 
 class PackRef(Value, frozen=True, kw_only=True):
@@ -283,11 +285,15 @@ class TaskView(Value, frozen=True, kw_only=True, omit_defaults=False):
     notes: tuple[str, ...]
     """Warnings, and why it waits."""
     assets: tuple[Asset, ...]
+    """The first 50 in path order; a fetch has all of them."""
     eta: float | None
     """Seconds to go, as far as finished jobs tell."""
     nodes: int
     """Nodes that work on it now."""
     owner: str = ""
+    stage: str = ""
+    """The name of the stage that it is in, or ended in."""
+    asset_count: int = 0
 
 
 class AttemptView(Value, frozen=True, kw_only=True, omit_defaults=False):

@@ -45,7 +45,7 @@ T, J, A = TaskState, JobState, AttemptState
 TASK: Mapping[TaskState, frozenset[TaskState]] = {
     T.QUEUED: frozenset({T.RUNNING, T.FAILED, T.CANCELED}),
     T.RUNNING: frozenset({T.STITCHING, T.FAILED, T.CANCELED}),
-    T.STITCHING: frozenset({T.RUNNING, T.COMPLETED, T.FAILED, T.CANCELED}),
+    T.STITCHING: frozenset({T.COMPLETED, T.FAILED, T.CANCELED}),
     T.COMPLETED: frozenset({T.QUEUED, T.CANCELED}),
     T.FAILED: frozenset({T.QUEUED, T.CANCELED}),
     T.CANCELED: frozenset({T.QUEUED}),

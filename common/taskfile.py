@@ -1,4 +1,4 @@
-"""A task folder becomes a TaskSpec: from task.toml, from a 2010 params.cfg, or from nothing but a scene.
+"""A task folder becomes a TaskSpec: from task.toml, from a 2010 params.cfg (with its seqFile.txt), or from nothing but a scene.
 
 Every mistake is one TaskFileError with file, line and the nearest right name, found on the submitter's machine before anything
 is sent. The kind has the last word (``examine``); where it complains of an option, the line of that option is found here.
@@ -9,17 +9,20 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from .bundle import DiskFolder
 from .errors import TaskFileError, UsageError
 from .kinds import registry
-from .kinds.kind import Folder, Kind
-from .kinds.options import nearest, shown
+from .kinds.kind import Folder, Kind, Option
+from .kinds.options import nearest, normalise, shown
 from .model import Limits, Needs, TaskSpec
-from .paramsfile import PARAMS, read_params
+from .paramsfile import PARAMS, SEQFILE, read_params
 from .units import parse_duration, parse_size
 
 TASK = "task.toml"
@@ -42,11 +45,22 @@ class Draft:
     places: dict[str, str] = field(default_factory=dict)
     """Keys that were said elsewhere than in the file: key -> where (``-o width=0``)."""
     warnings: list[str] = field(default_factory=list)
+    others: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Tables of the kind (``animation``), until it is known."""
 
     def fault(self, sentence: str, key: str = "") -> TaskFileError:
-        if key in self.places:
-            return TaskFileError(sentence, path=self.places[key], key=key)
-        line = self.lines.get(key) or self.lines.get(key.split(".")[0])
+        """The error with the place of ``key``, or of the nearest thing around it that has one."""
+        line, parts = None, key.split(".")
+        for around in (".".join(parts[:count]) for count in range(len(parts), 0, -1)):
+            if around in self.places:
+                return TaskFileError(sentence, path=self.places[around], key=key)
+            line = self.lines.get(around) or self.lines.get(f"options.{around}")
+            if line:
+                break
+        else:
+            for said, place in self.places.items():
+                if said.startswith(f"{key}."):
+                    return TaskFileError(sentence, path=place, key=key)
         return TaskFileError(sentence, path=self.path or None, line=line if self.path else None, key=key)
 
 
@@ -61,6 +75,7 @@ def read_task(
     files = DiskFolder(folder)
     draft = _draft(folder, files)
     made_by = _kind(kind or draft.kind, files, draft, folder)
+    _place_tables(draft, made_by)
     _override(draft, overrides, made_by)
     spec = TaskSpec(
         kind=made_by.name,
@@ -81,6 +96,21 @@ def read_task(
     return examined.spec, (*draft.warnings, *examined.warnings)
 
 
+def changed(spec: TaskSpec, words: Sequence[str]) -> TaskSpec:
+    """A task that was read before, with ``key=value`` words that win over what it says. Raises TaskFileError; it is not examined again."""
+    kind = registry.kind(spec.kind)
+    draft = Draft(tables={"options": deepcopy(spec.options), "limits": {}, "needs": {}})
+    _override(draft, words, kind)
+    try:
+        options = normalise(kind.name, kind.options, draft.tables["options"])
+    except TaskFileError as error:
+        raise draft.fault(error.sentence, error.key) from error
+    limits = {key: getattr(_limits(draft), key) for key in draft.tables["limits"]}
+    needs = {key: getattr(_needs(draft), key) for key in draft.tables["needs"]}
+    replace = msgspec.structs.replace
+    return replace(spec, options=options, limits=replace(spec.limits, **limits), needs=replace(spec.needs, **needs))
+
+
 def _draft(folder: Path, files: Folder) -> Draft:
     names = files.names()
     if TASK in names:
@@ -89,13 +119,20 @@ def _draft(folder: Path, files: Folder) -> Draft:
             draft.warnings.append(f"{PARAMS} is not used, because there is a {TASK}.")
         return draft
     if PARAMS in names:
-        params = read_params(_text(files, folder, PARAMS), str(folder / PARAMS))
+        sequence = next((name for name in names if name.lower() == SEQFILE.lower()), "")
+        params = read_params(
+            _text(files, folder, PARAMS),
+            str(folder / PARAMS),
+            sequence=_text(files, folder, sequence) if sequence else None,
+            sequence_path=str(folder / (sequence or SEQFILE)),
+        )
         return Draft(
             path=params.path,
             kind="povray",
             name=params.name,
             tables={"options": params.options, "limits": {}, "needs": {}},
             lines=params.lines,
+            places=params.places,
             warnings=params.warnings,
         )
     near = [name for name in names if "/" not in name and name.lower() in (TASK, "tasks.toml", PARAMS, "param.cfg")]
@@ -125,6 +162,9 @@ def _read_toml(folder: Path, text: str) -> Draft:
     draft = Draft(path=path, lines=toml_lines(text))
     for key, value in data.items():
         if key not in _TOP:
+            if isinstance(value, dict) or key in _kinds_tables():
+                draft.others[key] = value
+                continue
             raise draft.fault(f'there is no key "{key}" at the top; {_home_of(key)}', key)
         if key in _TABLES:
             if not isinstance(value, dict):
@@ -158,7 +198,9 @@ def _plain(key: str) -> str:
 def _home_of(key: str) -> str:
     """Where a key that stands at the top belongs."""
     homes = dict.fromkeys(Limits.__struct_fields__, "limits") | dict.fromkeys(Needs.__struct_fields__, "needs")
-    homes |= {option.name: "options" for kind in registry.kinds().values() for option in kind.options}
+    known = [option for kind in registry.kinds().values() for option in kind.options]
+    homes |= {inner.name: option.name for option in known for inner in option.options}
+    homes |= {option.name: "options" for option in known if option.type != "table"}
     if key in homes:
         return f"it belongs under [{homes[key]}]."
     near = nearest(key, {*_TOP, *homes})
@@ -172,24 +214,73 @@ def _kind(name: str, files: Folder, draft: Draft, folder: Path) -> Kind:
         if name not in known:
             raise draft.fault(f'there is no kind "{name}"; {nearest(name, known)}', "kind")
         return known[name]
-    for candidate in known.values():
-        if candidate.recognise(files):
-            return candidate
+    fitting = [candidate for candidate in known.values() if candidate.recognise(files)]
+    if len(fitting) == 1:
+        return fitting[0]
+    names = " or ".join(f'kind = "{candidate.name}"' for candidate in fitting)
+    if fitting and draft.path:
+        raise draft.fault(f"the kind is not said, and the folder fits several; write {names} at the top.", "kind")
+    if fitting:
+        raise TaskFileError(f"this folder fits several kinds; write {names} into a {TASK}.", path=folder)
     if draft.path:
-        raise draft.fault('the kind is not said; write kind = "povray" at the top.', "kind")
-    raise TaskFileError(f"there is no {TASK}, no {PARAMS} and no .pov scene in this folder.", path=folder)
+        example = f'kind = "{"povray" if "povray" in known else next(iter(known), "povray")}"'
+        raise draft.fault(f"the kind is not said; write {example} at the top.", "kind")
+    *some, last = sorted({scene for candidate in known.values() for scene in getattr(candidate, "scenes", ())}) or [""]
+    scenes = f" and no {', '.join(some)} or {last} scene" if some else f" and no {last} scene" if last else ""
+    raise TaskFileError(f"there is no {TASK}, no {PARAMS}{scenes} in this folder.", path=folder)
+
+
+def _kinds_tables() -> set[str]:
+    return {option.name for kind in registry.kinds().values() for option in kind.options if option.type == "table"}
+
+
+def _place_tables(draft: Draft, kind: Kind) -> None:
+    """The tables that belong to the kind become its options."""
+    own = {option.name for option in kind.options if option.type == "table"}
+    for name, table in draft.others.items():
+        if name not in own:
+            raise draft.fault(_no_table(name, kind, own), name)
+        if not isinstance(table, dict):
+            raise draft.fault(f"{name} is a table: write [{name}] on a line of its own, and its keys below.", name)
+        if name in draft.tables["options"]:
+            raise draft.fault(f"[{name}] is said twice, also under [options]; keep one.", name)
+        draft.tables["options"][name] = table
+
+
+def _no_table(name: str, kind: Kind, own: set[str]) -> str:
+    if name in ("animation", "keyframes") and name not in own:
+        return f"the kind {kind.name} makes no films, so it has no [{name}]."
+    return f"there is no table [{name}] for the kind {kind.name}; {nearest(name, {*own, *_TABLES})}"
 
 
 def _override(draft: Draft, overrides: Sequence[str], kind: Kind) -> None:
-    types = {option.name: option.type for option in kind.options}
+    """``width=3``, ``limits.timeout=3h``, ``animation.frames=1-10``, ``keyframes.camera_x.curve=step``."""
+    options = {option.name: option for option in kind.options}
+    own = {name for name, option in options.items() if option.type == "table"}
     for word in overrides:
         key, equals, raw = (part.strip() for part in word.partition("="))
-        table, _, inner = key.rpartition(".")
-        table, where = table or "options", f"-o {word}"
-        if not equals or not inner or table not in _TABLES:
+        where = f"-o {word}"
+        parts = key.split(".")
+        if parts[0] == "options":
+            del parts[0]
+        elif len(parts) > 1 and parts[0] in _kinds_tables() - own:
+            raise TaskFileError(_no_table(parts[0], kind, own), path=where)
+        apart = parts[:1] if parts and parts[0] in ("limits", "needs") else ["options"]
+        inner = parts[1:] if apart != ["options"] else parts
+        if not equals or not all(inner) or not inner or (len(inner) > 1 and (apart != ["options"] or inner[0] not in own)):
             raise TaskFileError("write it as key=value, such as -o width=1920 or -o limits.timeout=3h.", path=where)
-        draft.places[f"{table}.{inner}"] = where
-        draft.tables[table][inner] = _typed(raw, types.get(inner, "") if table == "options" else "", where)
+        option: Option | None = options.get(inner[0]) if apart == ["options"] else None
+        table = draft.tables[apart[0]]
+        for at, name in enumerate(inner[:-1], 1):
+            table = table.setdefault(name, {})
+            if not isinstance(table, dict):
+                raise TaskFileError(f"{'.'.join(inner[:at])} is no table, so it has no {inner[at]}.", path=where)
+            option = next((one for one in option.options if one.name == inner[at]), None) if option else None
+        whole = ".".join(inner if inner[0] in own else [*apart, *inner])
+        for old in [line for line in draft.lines if line == whole or line.startswith(f"{whole}.")]:
+            del draft.lines[old]  # what the file said of it no longer counts
+        draft.places[whole] = where
+        table[inner[-1]] = _typed(raw, option.type if option else "", where)
 
 
 def _typed(raw: str, kind: str, where: str) -> Any:

@@ -34,6 +34,10 @@ class Aftermath:
         """Drop what a lease uploaded and nobody will ask for."""
         self.forget_run: Callable[[str, int], None] = lambda task, run: None
         """Drop what granting knew of a run that is over."""
+        self.accepted: Callable[[str], None] = lambda task: None
+        """Who joins the pieces of a task as they come has one more."""
+        self.end_stream: Callable[[str, int], None] = lambda task, run: None
+        """The pieces of this run are not joined any more."""
 
     def changed(self, task: str) -> None:
         """Something that a watcher would like to see."""
@@ -42,7 +46,9 @@ class Aftermath:
     def ended(self, node: str, lease: str, end: Ended, *, given_back: bool = False) -> None:
         """An attempt is over, whatever its end."""
         self._release(node, [lease])
-        if end.job_state is not JobState.DONE:
+        if end.job_state is JobState.DONE:
+            self.accepted(end.task)
+        else:
             self.forget_files(lease)
         if end.job_state is JobState.QUEUED:
             self._dispatcher.again(end.task, end.job, node, given_back=given_back)
@@ -59,6 +65,7 @@ class Aftermath:
         """
         self._dispatcher.close(task, run)
         self.forget_run(task, run)
+        self.end_stream(task, run)
         called_off = set(leases)
         terms = [term for lease in called_off if (term := self._terms.get(lease)) is not None]
         self._terms.cancel(called_off)

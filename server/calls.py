@@ -29,13 +29,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Look(Call, frozen=True, kw_only=True):
-    """What a task needs, before it is taken in: the submitter's word is not enough."""
+    """What a task needs, before it is taken in: the submitter's word is not enough. ``words`` (``key=value``) change it first."""
 
     spec: TaskSpec
+    words: tuple[str, ...] = ()
 
 
 class Split(Call, frozen=True, kw_only=True):
-    """Examine again (the submitter's word is not taken for it), then cut one stage."""
+    """Cut one stage. The first: examine again (the submitter's word is not taken for it) and settle; later ones get the settled spec."""
 
     spec: TaskSpec
     manifest: str
@@ -55,16 +56,54 @@ class Verify(Call, frozen=True, kw_only=True):
 
 
 class Stitch(Call, frozen=True, kw_only=True):
-    """Join one stage into the folder ``out``, which exists and is empty."""
+    """Join one stage into the folder ``out``, which exists and is empty. The hand asks for the pieces: More, answered by Given."""
 
     spec: TaskSpec
     stage: int
-    pieces: list[tuple[Region, Files]]
+    manifest: str
+    packs: dict[str, str]
     out: str
     work: str
 
 
+class GivenPiece(msgspec.Struct, frozen=True, array_like=True):
+    region: Region
+    files: Files
+    seconds: float = 0.0
+    node: str = ""
+
+
+class Given(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The next pieces in split order, at least one unless they were all given before; ``last``: there are no more."""
+
+    pieces: list[GivenPiece]
+    last: bool
+
+
+class Made(msgspec.Struct, frozen=True, array_like=True):
+    """An accepted piece of a stage in work."""
+
+    at: int
+    """Place of its region in the list of all."""
+    files: Files
+    seconds: float = 0.0
+    node: str = ""
+
+
+class Draw(Call, frozen=True, kw_only=True):
+    """Draw how far one stage is into the folder ``out``, which holds what the last call left there."""
+
+    spec: TaskSpec
+    stage: int
+    regions: list[Region]
+    pieces: list[Made]
+    out: str
+    work: str
+    size: int
+
+
 class LookDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    spec: TaskSpec
     needs: Needs
     allow: str
 
@@ -72,7 +111,13 @@ class LookDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 class SplitDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     spec: TaskSpec
     stage: str
+    """Its name."""
+    stages: int
+    """How many there are."""
+    streams: bool
     regions: list[Region]
+    keys: list[str]
+    """Of each region: the digest of all that its outputs depend on."""
     needs: Needs
     allow: str
     version: int
@@ -89,6 +134,15 @@ class StitchDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     pass
 
 
+class DrawDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    drawn: bool
+    """False: there is nothing to see."""
+
+
+class More(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """A stitch is through with the pieces that it has; the server answers when there are more, and may take its time."""
+
+
 class Going(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The call goes on; told now and then by long ones."""
 
@@ -103,11 +157,11 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     trace: str = ""
 
 
-AnyCall = Union[Look, Split, Verify, Stitch]
-Reply = Union[LookDone, SplitDone, VerifyDone, StitchDone, Going, Failed]
+AnyCall = Union[Look, Split, Verify, Stitch, Draw]
+Reply = Union[LookDone, SplitDone, VerifyDone, StitchDone, DrawDone, More, Going, Failed]
 
 
-def put(stream: IO[bytes], message: AnyCall | Reply) -> None:
+def put(stream: IO[bytes], message: AnyCall | Given | Reply) -> None:
     data = msgspec.msgpack.encode(message)
     stream.write(LENGTH.pack(len(data)) + data)
     stream.flush()

@@ -25,6 +25,8 @@ from ..common.wire.messages import (
     News,
     NodeList,
     Nodes,
+    Preview,
+    Previewed,
     ServerStatus,
     Show,
     Status,
@@ -95,8 +97,12 @@ class ClientThread:
             case Change():
                 return self._change(caller, question)
             case Fetch():
-                task, assets, account = desk.fetch(caller, question.task)
-                return Assets(task=task, assets=assets, account=account)
+                page = desk.fetch(caller, question.task, question.after, question.limit)
+                return Assets(task=page.task, assets=page.assets, account=page.account, more=page.more, size=page.size)
+            case Preview():
+                task, seen, reader = desk.preview(caller, question.task, question.full)
+                files = tuple(asset for asset, _ in seen.files)
+                return Previewed(task=task, files=files, account=reader, why=seen.why, pending=seen.pending)
             case Log():
                 lines, following, more = desk.log(caller, question.task, question.job, question.after, question.limit)
                 return Lines(lines=lines, next=following, more=more)
@@ -124,10 +130,11 @@ class ClientThread:
             return Changed()
         if question.verb == "priority":
             return Changed(task=self._desk.priority(caller, question.task, question.value))
-        verbs = {"cancel": self._desk.cancel, "restart": self._desk.restart}
-        if question.verb not in verbs:
-            raise DeskError(f"A task can be told {', '.join(verbs)}, remove or priority, not {question.verb}.")
-        return Changed(task=verbs[question.verb](caller, question.task))
+        if question.verb == "restart":
+            return Changed(task=self._desk.restart(caller, question.task, fresh=question.fresh, words=question.options))
+        if question.verb != "cancel":
+            raise DeskError(f"A task can be told cancel, restart, remove or priority, not {question.verb}.")
+        return Changed(task=self._desk.cancel(caller, question.task))
 
     def _watch(self, link: Link, caller: Caller, question: Watch) -> Answer:
         """Parked until one of the tasks has moved on from what the watcher knows."""

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -18,11 +18,12 @@ from ..common.security import new_token
 from ..common.states import LIVE_TASK, TaskState
 from . import ledger
 from .aftermath import Aftermath
-from .calls import Look
+from .calls import Look, LookDone
 from .dispatcher import Dispatcher
 from .hands import Hands
 from .keeper import Keeper
 from .logbook import Logbook
+from .previewer import Previewer, Seen
 from .roster import LONGEST_WISH, Roster
 from .store import Row, Store, Tx
 from .task_thread import TaskThread
@@ -33,10 +34,14 @@ from .views import assets, job_view, task_view
 log = logging.getLogger(__name__)
 PRIORITIES = 1000
 PAGE = 200
+ASSETS = 2000
+"""In one answer, at most."""
 ANSWER = 512 << 10
 """Bytes of the list in one answer; a frame takes twice that."""
 MOST_PACK = 1 << 50
 MOST_SPEC = 128 << 10
+DRAWING = 10.0
+"""Seconds that a question for a preview waits; then it is asked again."""
 SLOWEST = 256 << 10
 """Bytes per second of the slowest line on which a fetch is not cut off."""
 
@@ -60,6 +65,18 @@ class Door(Protocol):
     def revoke(self, user: str) -> object: ...
 
 
+class Fetched(NamedTuple):
+    """A page of assets, and what may read them."""
+
+    task: TaskView
+    assets: tuple[Asset, ...]
+    account: Account
+    more: bool
+    """There are others after these."""
+    size: int
+    """Bytes of all."""
+
+
 class Desk:
     def __init__(
         self,
@@ -73,6 +90,7 @@ class Desk:
         task_thread: TaskThread,
         logbook: Logbook,
         aftermath: Aftermath,
+        previewer: Previewer,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -85,6 +103,7 @@ class Desk:
         self._task_thread = task_thread
         self._logbook = logbook
         self._aftermath = aftermath
+        self._previewer = previewer
         self._clock = clock
         self._sessions: dict[str, tuple[str, dict[str, int]]] = {}
         """Upload session -> its FTP password and what it may send."""
@@ -162,12 +181,7 @@ class Desk:
             row = tx.one("task", id=task)
         if row is not None:
             return self._submitted_before(caller, row, spec, bundle)
-        try:
-            look = self._hands.look(Look(spec=spec))
-        except HandDied as error:
-            raise DeskError(f"The server could not look at the task: {error} Submit it again.") from error
-        except KindError as error:
-            raise DeskError(str(error)) from error
+        look = self._look(Look(spec=spec))
         with self.packs_lock:
             packs = self._packs_of(caller, bundle)
             missing = [pack.digest for pack in packs if not self._keeper.has(pack.digest)]
@@ -194,6 +208,14 @@ class Desk:
         log.info("task %s (%s, %s) submitted by %s", task, spec.name, spec.kind, caller.token)
         self._task_thread.wake()
         return self.view(caller, task)
+
+    def _look(self, call: Look) -> LookDone:
+        try:
+            return self._hands.look(call)
+        except HandDied as error:
+            raise DeskError(f"The server could not look at the task: {error} Try it again.") from error
+        except KindError as error:
+            raise DeskError(str(error)) from error
 
     def expire_session(self, session: str, before: float) -> None:
         """End a session of which nothing was heard since ``before``, on the wire or by FTP: one large pack can take hours."""
@@ -276,22 +298,43 @@ class Desk:
         ]
         return self._logbook.lines(row["id"], leases, max(0, after), max(1, min(limit, 1000)))
 
-    def fetch(self, caller: Caller, task: str) -> tuple[TaskView, tuple[Asset, ...], Account]:
-        """A finished task's assets, and an account that may read them for an hour, and longer where they are large."""
+    def fetch(self, caller: Caller, task: str, after: int = 0, limit: int = 0) -> Fetched:
+        """A page of a finished task's assets, and an account that may read these for an hour, and longer where they are large.
+
+        ``limit`` 0: all of them; Conflict where they do not fit one answer.
+        """
+        limit = max(0, min(limit, ASSETS))
         with self._store.read() as tx:
             row = self._find(tx, caller, task)
             if TaskState(row["state"]) is not TaskState.COMPLETED:
                 raise Conflict(
                     f"Task {row['name']} is {row['state']}: there is nothing to fetch" + (f" ({row['error']})." if row["error"] else ".")
                 )
-            found = assets(tx, row["id"], row["run"])
-        read = {asset.digest: self._keeper.path(asset.digest) for asset in found}
+            found = assets(tx, row["id"], row["run"], after=max(0, min(after, 1 << 40)), limit=(limit or ASSETS) + 1)
+            total = tx.one("asset_sum", task=row["id"], run=row["run"]) or {"n": 0, "size": 0}
+        page = _fitting(found[: limit or ASSETS])
+        more = len(found) > len(page)
+        if more and not limit:
+            raise Conflict(f"Task {row['name']} has {total['n']} files, more than this client can list: update it, then fetch again.")
+        read = {asset.digest: self._keeper.path(asset.digest) for asset in page}
         user, password = new_id(), new_token()
         self._door.grant(user, password, read=read, write=None, write_names="out")
         with self._lock:
-            self._readers[user] = self._clock.monotonic() + 3600.0 + sum(asset.size for asset in found) / SLOWEST
+            self._readers[user] = self._clock.monotonic() + 3600.0 + sum(asset.size for asset in page) / SLOWEST
         self._store.write(lambda tx: tx.run("task_fetched", id=row["id"]))
-        return self.view(caller, row["id"]), found, Account(user=user, password=password, port=self._door.port)
+        return Fetched(self.view(caller, row["id"]), page, Account(user=user, password=password, port=self._door.port), more, total["size"])
+
+    def preview(self, caller: Caller, task: str, full: bool) -> tuple[TaskView, Seen, Account | None]:
+        """Pictures of how far a task is, and an account that may read them; drawn anew first, where that is done soon."""
+        ident = self._ident(caller, task)
+        seen = self._previewer.show(ident, full=full, wait=DRAWING)
+        if not seen.files:
+            return self.view(caller, ident), seen, None
+        user, password = new_id(), new_token()
+        self._door.grant(user, password, read={asset.digest: path for asset, path in seen.files}, write=None, write_names="out")
+        with self._lock:
+            self._readers[user] = self._clock.monotonic() + 3600.0 + sum(asset.size for asset, _ in seen.files) / SLOWEST
+        return self.view(caller, ident), seen, Account(user=user, password=password, port=self._door.port)
 
     # --- changing
 
@@ -309,9 +352,17 @@ class Desk:
             self._aftermath.task_over(ident, *done)
         return self.view(caller, ident)
 
-    def restart(self, caller: Caller, task: str) -> TaskView:
+    def restart(self, caller: Caller, task: str, *, fresh: bool = False, words: tuple[str, ...] = ()) -> TaskView:
+        """``fresh``: nothing of what earlier runs have made is taken over. ``words``: ``key=value``, changed in the task before."""
         ident = self._ident(caller, task)
-        self._store.write(lambda tx: ledger.restart_task(tx, ident))
+        look = None
+        if words:
+            with self._store.read() as tx:
+                spec = msgspec.json.decode(self._find(tx, caller, ident)["spec"], type=TaskSpec)
+            look = self._look(Look(spec=spec, words=words))
+            _check_spec(ident, look.spec)
+        told = None if look is None else (look.spec, look.needs, look.allow)
+        self._store.write(lambda tx: ledger.restart_task(tx, ident, fresh=fresh, look=told))
         self._aftermath.changed(ident)
         self._task_thread.wake()
         return self.view(caller, ident)
@@ -320,6 +371,7 @@ class Desk:
         ident = self._ident(caller, task)
         self._store.write(lambda tx: ledger.remove_task(tx, ident))
         self._logbook.remove(ident)
+        self._previewer.forget(ident)
         self._aftermath.changed(ident)
 
     def priority(self, caller: Caller, task: str, value: int) -> TaskView:
@@ -475,6 +527,7 @@ class Desk:
         why: tuple[str, ...] = ()
         if row["state"] in (TaskState.QUEUED, TaskState.RUNNING):
             needs, waiting = msgspec.json.decode(row["needs"], type=Needs), self._dispatcher.task_of(row["id"])
+            needs = waiting.needs if waiting is not None else needs
             note = self._roster.why_none(needs, row["allow"])
             if not note and waiting is not None and waiting.program:
                 note = self._roster.left_out(needs, row["allow"], waiting.program)
@@ -513,7 +566,7 @@ def _check_spec(task: str, spec: TaskSpec) -> None:
         raise DeskError(f"Options and needs take more than {MOST_SPEC} bytes; put what is large into a file of the folder.")
 
 
-View = TypeVar("View", TaskView, JobView)
+View = TypeVar("View", TaskView, JobView, Asset)
 
 
 def _fitting(views: Iterable[View]) -> tuple[View, ...]:

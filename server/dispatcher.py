@@ -44,7 +44,7 @@ class Waiting:
     program: str
     slots: int
     jobs: dict[str, set[str]] = field(default_factory=dict)
-    """Job -> nodes that tried it, in split order."""
+    """Job -> nodes that tried it, in the order in which they are leased."""
     measured: list[float] = field(default_factory=list)
     most: int = BATCH
     """Jobs whose grants fit one answer."""
@@ -74,10 +74,12 @@ class Dispatcher:
         """Called, without the lock, when a slot finds nothing: the task thread may split ahead."""
 
     def open(self, task: str, run: int, *, priority: int, needs: Needs, allow: str, program: str, slots: int, most: int = BATCH) -> None:
-        """A task comes into work, behind those of its priority that are there already."""
+        """A task comes into work, behind those of its priority that are there already; its next stage keeps its place."""
         with self._lock:
+            before = self._waiting.get(task)
             self._order += 1
-            self._waiting[task] = Waiting(task, run, priority, self._order, needs, allow, program, slots, most=most)
+            order = before.order if before is not None and before.run == run else self._order
+            self._waiting[task] = Waiting(task, run, priority, order, needs, allow, program, slots, most=most)
 
     def close(self, task: str, run: int | None = None) -> None:
         """Nothing more of this task is leased; with ``run``, only if it is still that run which is in work."""

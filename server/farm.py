@@ -1,6 +1,6 @@
 """The composition root: builds every object of the server, starts and stops its services in order. No logic.
 
-Started: store, hands, FTP thread, listener's port, recovery, reaper, task thread, janitor, and last the listener's loop.
+Started: store, hands, FTP thread, listener's port, recovery, reaper, task thread, janitor, previewer, and last the listener's loop.
 Stopped in reverse: nobody comes in, links are cut, threads end, hands end, and the store closes when nobody writes any more.
 """
 
@@ -38,6 +38,7 @@ from .lessor import Lessor
 from .listener import Listener
 from .logbook import Logbook
 from .node_thread import NodeThread
+from .previewer import Previewer
 from .reaper import Reaper
 from .recovery import rebuild, verify_again
 from .roster import Roster
@@ -107,7 +108,9 @@ class Farm:
         self.aftermath.forget_files = self.keeper.drop_lease
         self.aftermath.forget_run = self.works.drop
         self.splitter = Splitter(self.store, self.hands, self.roster, self.works, self.dispatcher, self.aftermath, work)
-        self.stitcher = Stitcher(self.store, self.hands, self.keeper, self.splitter, self.aftermath, data / "tasks")
+        self.stitcher = Stitcher(self.store, self.hands, self.keeper, self.works, self.splitter, self.aftermath, data / "tasks")
+        self.aftermath.accepted = self.stitcher.ring
+        self.aftermath.end_stream = self.stitcher.call_off
         self.task_thread = TaskThread(self.store, self.dispatcher, self.roster, self.splitter, self.stitcher, clock)
         self.aftermath.wake_task_thread = self.task_thread.wake
         self.dispatcher.on_hungry = self.task_thread.wake
@@ -118,6 +121,7 @@ class Farm:
             self.store, self.hands, self.keeper, self.dispatcher, self.terms, self.roster, self.lessor, self.logbook, self.aftermath, work
         )
         self.reaper = Reaper(self.store, self.terms, self.aftermath, clock)
+        self.previewer = Previewer(self.store, self.hands, self.keeper, data / "previews", work, clock)
         self.desk = Desk(
             self.store,
             self.keeper,
@@ -129,6 +133,7 @@ class Farm:
             self.task_thread,
             self.logbook,
             self.aftermath,
+            self.previewer,
             clock,
         )
         self.janitor = Janitor(self.store, self.desk, self.keeper, self.logbook, settings.retention, clock)
@@ -161,6 +166,7 @@ class Farm:
             self.reaper.start()
             self.task_thread.start()
             self.janitor.start()
+            self.previewer.start()
             self.listener.start()
         except BaseException:
             self.stop()
@@ -178,9 +184,10 @@ class Farm:
         self.listener.stop()
         self.listener.join(5.0)
         self.listener.close_all(1.0)  # who waits for a hand ends with the hands, below
-        for service in (self.janitor, self.task_thread, self.reaper):
+        for service in (self.previewer, self.janitor, self.task_thread, self.reaper):
             service.stop()
             service.join(10.0)
+        self.stitcher.close()
         self.hands.close()
         if self._verifying is not None:
             self._verifying.join(10.0)

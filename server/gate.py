@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 MOST_SLOTS = 4096
 MOST_BYTES = 1 << 60
 MOST_WORDS = 32
+MOST_COMMANDS = 200
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def bounded(info: NodeInfo) -> NodeInfo:
             Program(name=_plain(p.name, 40), version=_plain(p.version, 40), path=_plain(p.path, 300)) for p in info.programs[:MOST_WORDS]
         ),
         allow=_few(info.allow),
+        commands=_few(info.commands, MOST_COMMANDS),
         tags=_few(info.tags),
         confined=_plain(info.confined, 300),
         bundles=tuple(digest for digest in info.bundles[:64] if is_digest(digest)),
@@ -116,5 +118,5 @@ def _plain(words: str, most: int = 100) -> str:
     return "".join(c for c in words[: 4 * most] if c.isprintable())[:most]
 
 
-def _few(words: Sequence[str]) -> tuple[str, ...]:
-    return tuple(_plain(word) for word in words[:MOST_WORDS])
+def _few(words: Sequence[str], most: int = MOST_WORDS) -> tuple[str, ...]:
+    return tuple(_plain(word) for word in words[:most])

@@ -6,66 +6,135 @@ goes to stderr, so that it cannot disturb the pipe.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import shutil
+import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
 from ..common.bundle import BundleFolder, MappingFolder
 from ..common.clock import SystemClock
 from ..common.errors import ClusterRayError, OutputRejected, SplitFailed
-from ..common.kinds.kind import Piece
+from ..common.kinds.kind import Kind, Piece, Stage
 from ..common.kinds.registry import kind
-from ..common.model import Region
-from .calls import AnyCall, Failed, Files, Going, Look, LookDone, Reply, Split, SplitDone, Stitch, StitchDone, Verify, VerifyDone, get, put
+from ..common.manifest import Chooser
+from ..common.model import Region, TaskSpec
+from ..common.taskfile import changed
+from .calls import (
+    AnyCall,
+    Draw,
+    DrawDone,
+    Failed,
+    Files,
+    Given,
+    Going,
+    Look,
+    LookDone,
+    More,
+    Reply,
+    Split,
+    SplitDone,
+    Stitch,
+    StitchDone,
+    Verify,
+    VerifyDone,
+    get,
+    put,
+)
 
 MOST_JOBS = 1_000_000
 """Of one stage: they pass through the server's memory."""
 
+GIVE_WAY = 10
+"""Niceness of the child that draws previews."""
 
-def answer(call: AnyCall, tell: BinaryIO) -> Reply:
+
+def answer(call: AnyCall, tell: BinaryIO, asked: BinaryIO) -> Reply:
     """Do what is asked."""
     if isinstance(call, Look):
         made_by = kind(call.spec.kind)
-        return LookDone(needs=made_by.needs(call.spec), allow=made_by.allow)
+        spec = changed(call.spec, call.words) if call.words else call.spec
+        return LookDone(spec=spec, needs=made_by.needs(spec), allow=made_by.allow)
     try:
         if isinstance(call, Split):
             return split(call)
         if isinstance(call, Verify):
             return verify(call)
-        return stitch(call, tell)
+        if isinstance(call, Draw):
+            return draw(call)
+        return stitch(call, tell, asked)
     finally:
         shutil.rmtree(call.work, ignore_errors=True)
 
 
 def split(call: Split) -> SplitDone:
     made_by = kind(call.spec.kind)
-    folder = BundleFolder(Path(call.manifest), lambda digest: Path(call.packs[digest]), Path(call.work))
-    examined = made_by.examine(call.spec, folder)
-    stages = made_by.stages(examined.spec)
-    if len(stages) != 1:
-        raise SplitFailed(f"The kind {call.spec.kind} has {len(stages)} stages; this version runs kinds of one stage.")
-    regions = list(islice(stages[call.stage].split(examined.spec, folder, call.farm), MOST_JOBS + 1))
+    folder = folder_at(call)
+    spec = call.spec
+    warnings: tuple[str, ...] = ()
+    if call.stage == 0:
+        examined = made_by.examine(call.spec, folder)
+        spec, warnings = made_by.settle(examined.spec, call.farm), examined.warnings
+    stages = made_by.stages(spec)
+    stage = stages[call.stage]
+    if call.stage == 0:
+        check_names([stage.name for stage in stages], folder.names(), made_by.name)
+    regions = list(islice(stage.split(spec, folder, call.farm), MOST_JOBS + 1))
     if len(regions) > MOST_JOBS:
         raise SplitFailed(f"The kind {call.spec.kind} cut the task into more than {MOST_JOBS} jobs: choose larger pieces.")
     names = [region.name for region in regions]
     if not regions or len(set(names)) != len(names):
         raise SplitFailed(f"The kind {call.spec.kind} cut the task into {len(regions)} jobs, which are none or have a name twice.")
     return SplitDone(
-        spec=examined.spec,
-        stage=stages[call.stage].name,
+        spec=spec,
+        stage=stage.name,
+        stages=len(stages),
+        streams=stage.streams,
         regions=regions,
-        needs=made_by.needs(examined.spec),
+        keys=keys(made_by, spec, stage, regions, Chooser(folder.bundle), call.farm.program),
+        needs=made_by.needs(spec),
         allow=made_by.allow,
         version=made_by.version,
-        warnings=examined.warnings,
+        warnings=warnings,
     )
+
+
+def folder_at(call: Split | Stitch) -> BundleFolder:
+    return BundleFolder(Path(call.manifest), lambda digest: Path(call.packs[digest]), Path(call.work) / "files")
+
+
+def check_names(stages: Sequence[str], files: Sequence[str], made_by: str) -> None:
+    """What a stage makes goes below ``stages/<its name>``, where the submitter must not have anything of his own."""
+    if len(set(stages)) != len(stages) or not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,50}", name) for name in stages):
+        raise SplitFailed(f"The kind {made_by} has stages called {', '.join(stages)}: names that are the same, or not fit for a folder.")
+    for stage in stages[:-1]:
+        in_the_way = [name for name in files if f"{name}/".startswith(f"stages/{stage}/") or name == "stages"]
+        if in_the_way:
+            raise SplitFailed(f"The folder has {in_the_way[0]}, but stages/{stage} is for what the farm makes: rename it.")
+
+
+def keys(made_by: Kind, spec: TaskSpec, stage: Stage, regions: Sequence[Region], files: Chooser, program: str) -> list[str]:
+    """For each region the digest of all that its outputs depend on: who makes them, how, and from which bytes."""
+    inputs: dict[tuple[str, ...], str] = {}
+    made = []
+    for region in regions:
+        if region.needs not in inputs:
+            inputs[region.needs] = digest_of([(entry.path, entry.digest) for entry in files.pick(region.needs)])
+        words = [made_by.name, made_by.version, stage.name, program, stage.reads(spec, region), inputs[region.needs]]
+        made.append(digest_of(words))
+    return made
+
+
+def digest_of(value: Any) -> str:
+    return hashlib.sha256(msgspec.json.encode(value, order="deterministic")).hexdigest()
 
 
 def verify(call: Verify) -> VerifyDone:
@@ -83,7 +152,7 @@ def verify(call: Verify) -> VerifyDone:
     return VerifyDone(reasons=reasons)
 
 
-def stitch(call: Stitch, tell: BinaryIO) -> StitchDone:
+def stitch(call: Stitch, tell: BinaryIO, asked: BinaryIO) -> StitchDone:
     stage = kind(call.spec.kind).stages(call.spec)[call.stage]
     clock = SystemClock()
     told = [clock.monotonic()]
@@ -93,13 +162,36 @@ def stitch(call: Stitch, tell: BinaryIO) -> StitchDone:
             told[0] = clock.monotonic()
             put(tell, Going(fraction=fraction))
 
-    stage.stitch(call.spec, MappingFolder({}, Path(call.work)), pieces(call.pieces, Path(call.work)), Path(call.out), progress)
+    stage.stitch(call.spec, folder_at(call), pieces(tell, asked, Path(call.work) / "pieces"), Path(call.out), progress)
     return StitchDone()
 
 
-def pieces(given: list[tuple[Region, Files]], work: Path) -> Iterator[Piece]:
-    for number, (region, files) in enumerate(given):
-        yield Piece(region=region, files=folder_of(files, work / str(number)))
+def draw(call: Draw) -> DrawDone:
+    """Pictures can wait: this child, which does nothing else, gives way to all others."""
+    os.nice(max(0, GIVE_WAY - os.nice(0)))
+    stage = kind(call.spec.kind).stages(call.spec)[call.stage]
+    out, work = Path(call.out), Path(call.work)
+    out.mkdir(parents=True, exist_ok=True)
+    made = [
+        Piece(region=call.regions[one.at], files=folder_of(one.files, work / str(one.at)), seconds=one.seconds, node=one.node)
+        for one in call.pieces
+    ]
+    return DrawDone(drawn=stage.preview(call.spec, call.regions, made, out, call.size))
+
+
+def pieces(tell: BinaryIO, asked: BinaryIO, work: Path) -> Iterator[Piece]:
+    """As the server gives them. A kind may stop asking before the last one."""
+    number, last = 0, False
+    while not last:
+        put(tell, More())
+        data = get(asked)
+        if data is None:  # nobody is left to hear the result
+            sys.exit(1)
+        given = msgspec.msgpack.decode(data, type=Given)
+        last = given.last
+        for one in given.pieces:
+            yield Piece(region=one.region, files=folder_of(one.files, work / str(number)), seconds=one.seconds, node=one.node)
+            number += 1
 
 
 def folder_of(files: Files, work: Path) -> MappingFolder:
@@ -122,7 +214,7 @@ def main() -> None:
     decoder = msgspec.msgpack.Decoder(AnyCall)
     while (data := get(asked)) is not None:
         try:
-            reply = answer(decoder.decode(data), tell)
+            reply = answer(decoder.decode(data), tell, asked)
         except ClusterRayError as error:
             reply = Failed(code=error.code, sentence=str(error))
         except MemoryError:

@@ -6,7 +6,8 @@ statement ``accept`` in queries.sql. Functions here know nothing of threads, soc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -99,61 +100,101 @@ def add_task(tx: Tx, task: str, owner: str, spec: TaskSpec, needs: Needs, allow:
         notes="[]",
     )
     for pack in packs:
-        tx.run("add_task_pack", task=task, digest=pack.digest, size=pack.size)
+        tx.run("add_task_pack", task=task, digest=pack.digest, size=pack.size, run=0)
     event(tx, "task", "", TaskState.QUEUED, task=task, cause="submitted")
 
 
 def claim_task(tx: Tx, task: str, farm: FarmShape) -> int:
-    """QUEUED -> RUNNING as a new run with this farm; returns the run's number."""
+    """QUEUED -> RUNNING as a new run with this farm; returns the run's number. What stages of older runs made is let go."""
     row = need_task(tx, task)
     advance(TaskState(row["state"]), TaskState.RUNNING)
     number: int = row["run"] + 1
     tx.run("task_claimed", id=task, run=number, now=tx.now)
-    tx.run("add_run", task=task, number=number, farm=text(farm), program=farm.program, spec=row["spec"], now=tx.now)
+    tx.run("add_run", task=task, number=number, farm=text(farm), program=farm.program, spec=row["spec"], needs=row["needs"], now=tx.now)
+    tx.run("add_stage", task=task, run=number, stage=0, bundle=row["bundle"], bundle_size=row["bundle_size"])
+    tx.run("forget_made_packs", task=task)
     event(tx, "task", row["state"], TaskState.RUNNING, task=task, cause=f"run {number}")
     return number
 
 
-def add_jobs(
-    tx: Tx,
-    task: str,
-    run: int,
-    stage: int,
-    spec: TaskSpec,
-    version: int,
-    stage_name: str,
-    regions: Sequence[Region],
-    notes: Sequence[str] = (),
-) -> list[tuple[str, Region]] | None:
-    """The stage's jobs, QUEUED; None where the task was cancelled meanwhile."""
+class Cut(NamedTuple):
+    """A stage as it was split."""
+
+    spec: TaskSpec
+    """Examined and settled."""
+    version: int
+    """The kind's."""
+    name: str
+    regions: Sequence[Region]
+    keys: Sequence[str] = ()
+    """Of each region; none: nothing is taken over."""
+    needs: Needs | None = None
+    """None: those of the task."""
+    stages: int = 1
+    streams: bool = False
+    notes: Sequence[str] = ()
+
+
+def add_jobs(tx: Tx, task: str, run: int, stage: int, cut: Cut, made: Mapping[str, str] = MappingProxyType({})) -> list[str] | None:
+    """The jobs of the run's stage: DONE where ``made`` (key -> accepted lease of an older run) has the piece, the others QUEUED.
+
+    Returns those that are queued, in the order in which they are to be leased; None where the task was cancelled meanwhile, or the stage
+    has its jobs already.
+    """
     row = need_task(tx, task)
-    if row["run"] != run or TaskState(row["state"]) not in (TaskState.RUNNING, TaskState.STITCHING):
+    if row["run"] != run or TaskState(row["state"]) is not TaskState.RUNNING:
         return None
-    if TaskState(row["state"]) is TaskState.STITCHING:
-        step_task(tx, row, TaskState.RUNNING, cause=f"stage {stage}")
-    tx.run("run_stage", task=task, number=run, stage=stage)
-    tx.run("run_spec", task=task, number=run, spec=text(spec), version=version, stage_name=stage_name)
-    tx.run("task_notes", id=task, notes=text(list(notes)))
-    jobs = [(new_id(), region) for region in regions]
-    tx.many(
-        "add_job",
-        [
-            {"id": job, "task": task, "run": run, "stage": stage, "position": n, "region": text(region), "name": region.name}
-            for n, (job, region) in enumerate(jobs)
-        ],
-    )
-    return jobs
+    now = need_run(tx, task, run)
+    if now["stage"] != stage or now["begun"] is not None:
+        return None
+    needs = now["needs"] if cut.needs is None else text(cut.needs)
+    tx.run("run_spec", task=task, number=run, spec=text(cut.spec), needs=needs, version=cut.version, stages=cut.stages)
+    if stage == 0:
+        tx.run("task_notes", id=task, notes=text(list(cut.notes)))
+    rows: list[dict[str, Any]] = [
+        {
+            "id": new_id(), "task": task, "run": run, "stage": stage, "position": n, "region": text(region), "name": region.name,
+            "turn": region.turn, "key": key, "accepted": made.get(key), "at": tx.now,
+        }
+        for n, (region, key) in enumerate(zip(cut.regions, cut.keys or [""] * len(cut.regions), strict=True))
+    ]  # fmt: skip
+    taken = [one for one in rows if one["accepted"]]
+    queued = [one for one in rows if not one["accepted"]]
+    tx.many("add_job", queued)
+    tx.many("add_taken_job", taken)
+    tx.many("taken_event", taken)
+    tx.run("stage_split", task=task, run=run, stage=stage, name=cut.name, streams=cut.streams, taken=len(taken))
+    return [one["id"] for one in sorted(queued, key=lambda one: one["turn"])]
+
+
+def next_stage(tx: Tx, task: str, run: int, stage: int, bundle: PackRef, packs: Iterable[PackRef]) -> bool:
+    """A stage that is not the last is stitched: the next one works on this bundle, whose packs lie fsynced under their names.
+
+    False where the run is not there any more, or was here before.
+    """
+    row = need_task(tx, task)
+    now = need_run(tx, task, run)
+    if row["run"] != run or TaskState(row["state"]) is not TaskState.RUNNING or now["stage"] != stage or stage + 1 >= now["stages"]:
+        return False
+    outlook = tx.one("stage_outlook", task=task, run=run, stage=stage)
+    if outlook is None or outlook["open"] or not outlook["split"]:
+        return False
+    for pack in packs:
+        tx.run("add_task_pack", task=task, digest=pack.digest, size=pack.size, run=run)
+    tx.run("add_stage", task=task, run=run, stage=stage + 1, bundle=bundle.digest, bundle_size=bundle.size)
+    tx.run("run_stage", task=task, number=run, stage=stage + 1)
+    return True
 
 
 def begin_stitch(tx: Tx, task: str, run: int) -> bool:
-    """RUNNING -> STITCHING where the stage has no open job; False where there is nothing to stitch (any more)."""
+    """RUNNING -> STITCHING where the last stage has no open job; False where there is nothing to stitch (any more)."""
     row = need_task(tx, task)
     state = TaskState(row["state"])
     if row["run"] != run or state not in (TaskState.RUNNING, TaskState.STITCHING):
         return False
-    stage = need_run(tx, task, run)["stage"]
-    counts = tx.one("jobs_open", task=task, run=run, stage=stage)
-    if counts is None or counts["n"]:
+    now = need_run(tx, task, run)
+    outlook = tx.one("stage_outlook", task=task, run=run, stage=now["stage"])
+    if outlook is None or outlook["open"] or not outlook["split"] or now["stage"] + 1 < now["stages"]:
         return False
     if state is TaskState.RUNNING:
         step_task(tx, row, TaskState.STITCHING)
@@ -166,8 +207,7 @@ def publish(tx: Tx, task: str, run: int, assets: Sequence[tuple[str, PackRef]]) 
     if row["run"] != run or TaskState(row["state"]) is not TaskState.STITCHING:
         return False
     tx.run("forget_assets", task=task, run=run)
-    for path, pack in assets:
-        tx.run("add_asset", task=task, run=run, path=path, size=pack.size, digest=pack.digest)
+    tx.many("add_asset", [{"task": task, "run": run, "path": path, "size": pack.size, "digest": pack.digest} for path, pack in assets])
     step_task(tx, row, TaskState.COMPLETED)
     return True
 
@@ -196,13 +236,19 @@ def end_task(tx: Tx, task: str, new: TaskState, *, error: str = "", run: int | N
     return ended
 
 
-def restart_task(tx: Tx, task: str) -> None:
-    """CANCELED | FAILED | COMPLETED -> QUEUED; the next claim makes a new run with new job ids."""
+def restart_task(tx: Tx, task: str, *, fresh: bool = False, look: tuple[TaskSpec, Needs, str] | None = None) -> None:
+    """CANCELED | FAILED | COMPLETED -> QUEUED; the next claim makes a new run with new job ids.
+
+    It takes over what earlier runs made of the same jobs; ``fresh``: it does all anew. ``look``: the task as it is to be from now on.
+    """
     row = need_task(tx, task)
     if TaskState(row["state"]) in LIVE_TASK:
         raise Conflict(f"Task {task} is {row['state']}: cancel it first, then restart it.")
-    step_task(tx, row, TaskState.QUEUED, cause="restart")
-    tx.run("task_requeued", id=task, now=tx.now)
+    step_task(tx, row, TaskState.QUEUED, cause="restart, all anew" if fresh else "restart")
+    tx.run("task_requeued", id=task, fresh=fresh)
+    if look is not None:
+        spec, needs, allow = look
+        tx.run("task_spec", id=task, spec=text(spec), needs=text(needs), allow=allow)
 
 
 def remove_task(tx: Tx, task: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What a start makes of the store: memory as it was before the stop, whatever the stop was.
 
-Runs with jobs come back into the index, live leases get a term, nodes are known. VERIFYING attempts are verified again
-once hands and threads are up; STITCHING tasks and runs without jobs are found by the task thread itself.
+Runs whose stage has jobs come back into the index, live leases get a term, nodes are known. VERIFYING attempts are verified
+again once hands and threads are up; stages to be stitched or split are found by the task thread itself.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def rebuild(store: Store, splitter: Splitter, terms: Terms, roster: Roster, logb
     with store.read() as tx:
         nodes = tx.all("nodes")
         running = [(row, tx.one("run", task=row["id"], number=row["run"])) for row in tx.all("tasks_in", state=TaskState.RUNNING)]
-        bare = {row["id"] for row, _ in running if not (tx.one("job_counts", task=row["id"], run=row["run"]) or {"total": 0})["total"]}
+        bare = {row["id"] for row, run in running if run is None or run["begun"] is None}
         live = tx.all("attempts_live")
-        needs = {row["id"]: msgspec.json.decode(row["needs"], type=Needs) for row, _ in running}
+        needs = {row["id"]: msgspec.json.decode(run["needs"], type=Needs) for row, run in running if run is not None}
     for node in nodes:
         info = msgspec.json.decode(node["info"], type=NodeInfo)
         roster.load(node["id"], info, locked=bool(node["locked"]), draining=bool(node["draining"]))

@@ -75,6 +75,9 @@ def lacks(info: NodeInfo, needs: Needs, allow: str) -> str:
     if needs.program and not any(program_matches(needs.program, p.name, p.version) for p in info.programs):
         have = ", ".join(f"{p.name} {p.version}" for p in info.programs)
         return f"has no {needs.program}" + (f" (it has {have})" if have else "")
+    forbidden = [name for name in needs.command.split() if not {"any", name}.intersection(info.commands)]
+    if forbidden:
+        return f"does not allow the program {forbidden[0]} (its owner's setting [node] commands)"
     if needs.memory > info.memory > 0:
         return f"has {info.memory / 1e9:.1f} GB of memory, a job needs {needs.memory / 1e9:.1f} GB"
     if needs.cores > info.cores:
@@ -210,7 +213,13 @@ class Roster:
                 able = [n for n in able if any(f"{p.name}=={p.version}" == program for p in n.info.programs)]
         slots = sum(max(1, n.info.slots) for n in able)
         cores = sum(n.info.cores for n in able)
-        return FarmShape(slots=max(1, slots), nodes=max(1, len(able)), cores_per_slot=cores / slots if slots else 1.0, program=program)
+        return FarmShape(
+            slots=max(1, slots),
+            nodes=max(1, len(able)),
+            cores_per_slot=cores / slots if slots else 1.0,
+            program=program,
+            gpus=tuple(sorted(gpu for node in able for gpu in node.info.gpus)),
+        )
 
     def why_none(self, needs: Needs, allow: str) -> str:
         """One sentence on why no node present can run such a job; empty where one can."""

@@ -17,6 +17,7 @@ from .aftermath import Aftermath
 from .calls import Split, SplitDone
 from .dispatcher import BATCH, Dispatcher
 from .hands import Hands
+from .ledger import Cut
 from .roster import Roster
 from .store import Row, Store
 from .works import Work, Works
@@ -34,6 +35,7 @@ class Splitting:
 
     task: str
     run: int
+    stage: int
     priority: int
     farm: FarmShape
     bundle: PackRef
@@ -59,38 +61,37 @@ class Splitter:
         run = self._store.write(lambda tx: ledger.claim_task(tx, row["id"], farm))
         log.info("task %s (%s): split for %d slots, run %d", row["id"], row["name"], farm.slots, run)
         self._aftermath.changed(row["id"])
-        return self._ask(row, run, farm)
+        with self._store.read() as tx:
+            return self.go_on(row, ledger.need_run(tx, row["id"], run))
 
-    def again(self, row: Row, run: Row) -> Splitting:
-        """A restart found a run without jobs: the stored farm gives the same split."""
-        return self._ask(row, run["number"], msgspec.json.decode(run["farm"], type=FarmShape))
-
-    def _ask(self, row: Row, run: int, farm: FarmShape) -> Splitting:
-        bundle = PackRef(digest=row["bundle"], size=row["bundle_size"])
+    def go_on(self, row: Row, run: Row) -> Splitting:
+        """Split the stage that the run has come to, also once more after a restart: the stored farm gives the same split."""
+        farm = msgspec.json.decode(run["farm"], type=FarmShape)
+        bundle = PackRef(digest=run["bundle"], size=run["bundle_size"])
         future: Future[SplitDone]
         try:
             packs, _ = self._works.files(bundle)
             future = self._hands.split(
                 Split(
-                    spec=msgspec.json.decode(row["spec"], type=TaskSpec),
+                    spec=msgspec.json.decode(run["spec"], type=TaskSpec),
                     manifest=str(packs[bundle.digest]),
                     packs={digest: str(path) for digest, path in packs.items()},
-                    work=str(self._work / f"split-{row['id']}-{run}"),
-                    stage=0,
+                    work=str(self._work / f"split-{row['id']}-{run['number']}-{run['stage']}"),
+                    stage=run["stage"],
                     farm=farm,
                 )
             )
         except (OSError, KeyError, ClusterRayError) as error:
             future = Future()
             future.set_exception(SplitFailed(f"The task's files cannot be read on the server: {error}"))
-        return Splitting(row["id"], run, row["priority"], farm, bundle, future)
+        return Splitting(row["id"], run["number"], run["stage"], row["priority"], farm, bundle, future)
 
     def end(self, splitting: Splitting) -> None:
         """The hand has answered: jobs QUEUED, or the task FAILED."""
         try:
             done = splitting.future.result()
             _check_sizes(done)
-            packs, of_path = self._works.files(splitting.bundle)
+            packs, files = self._works.files(splitting.bundle)
         except Exception as error:
             if self._hands.closed:
                 return  # the next start splits it again
@@ -99,11 +100,17 @@ class Splitter:
             self.give_up(splitting.task, splitting.run, str(error))
             return
         task, run = splitting.task, splitting.run
-        jobs = self._store.write(
-            lambda tx: ledger.add_jobs(tx, task, run, 0, done.spec, done.version, done.stage, done.regions, done.warnings)
-        )
+        cut = Cut(
+            spec=done.spec, version=done.version, name=done.stage, regions=done.regions, keys=done.keys, needs=done.needs,
+            stages=done.stages, streams=done.streams, notes=done.warnings,
+        )  # fmt: skip
+        made = self._made_before(splitting)
+        jobs = self._store.write(lambda tx: ledger.add_jobs(tx, task, run, splitting.stage, cut, made))
         if jobs is None:
             return
+        stage = f", stage {done.stage} ({splitting.stage + 1} of {done.stages})" if done.stages > 1 else ""
+        taken = f", {len(done.regions) - len(jobs)} of them taken over" if len(jobs) < len(done.regions) else ""
+        log.info("task %s, run %d%s: %d jobs%s", task, run, stage, len(done.regions), taken)
         work = Work(
             task=task,
             run=run,
@@ -115,29 +122,29 @@ class Splitter:
             bundle=splitting.bundle,
             stage=done.stage,
             packs=packs,
-            of_path=of_path,
+            files=files,
         )
         self._open(work, splitting.priority, splitting.farm.slots, max(len(ledger.text(region)) for region in done.regions))
-        self._dispatcher.add(task, [(job, ()) for job, _ in jobs])
+        self._dispatcher.add(task, [(job, ()) for job in jobs])
         self._aftermath.changed(task)
 
     def reopen(self, row: Row, run: Row) -> None:
         """After a restart: a run with jobs comes back into the index."""
-        bundle = PackRef(digest=row["bundle"], size=row["bundle_size"])
+        bundle = PackRef(digest=run["bundle"], size=run["bundle_size"])
         farm = msgspec.json.decode(run["farm"], type=FarmShape)
-        packs, of_path = self._works.files(bundle)
+        packs, files = self._works.files(bundle)
         work = Work(
             task=row["id"],
             run=run["number"],
             spec=msgspec.json.decode(run["spec"], type=TaskSpec),
-            needs=msgspec.json.decode(row["needs"], type=Needs),
+            needs=msgspec.json.decode(run["needs"], type=Needs),
             allow=row["allow"],
             program=run["program"],
             kind_version=run["version"],
             bundle=bundle,
             stage=run["stage_name"],
             packs=packs,
-            of_path=of_path,
+            files=files,
         )
         with self._store.read() as tx:
             waiting = tx.all("jobs_queued", task=work.task, run=work.run)
@@ -147,6 +154,20 @@ class Splitter:
                 tried.setdefault(attempt["job"], set()).add(attempt["node"])
         self._open(work, row["priority"], farm.slots, max((len(job["region"]) for job in waiting), default=0))
         self._dispatcher.add(work.task, [(job, tried.get(job, ())) for job in queued])
+
+    def _made_before(self, splitting: Splitting) -> dict[str, str]:
+        """Key -> accepted lease, of the jobs of earlier runs whose outputs are here."""
+        made: dict[str, str] = {}
+        gone: set[str] = set()
+        with self._store.read() as tx:
+            row = tx.one("task", id=splitting.task)
+            if row is None or row["fresh"] >= splitting.run - 1:
+                return {}
+            for job in tx.all("made_before", task=splitting.task, after=row["fresh"], run=splitting.run):
+                made[job["key"]] = job["accepted"]
+                if job["digest"] is not None and not self._works.has(job["digest"]):
+                    gone.add(job["accepted"])
+        return {key: lease for key, lease in made.items() if lease not in gone}
 
     def give_up(self, task: str, run: int, why: str) -> None:
         """The run FAILED; nothing where it is not in work any more."""

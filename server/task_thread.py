@@ -70,37 +70,46 @@ class TaskThread(Service):
             self._safely(task, lambda task=task: self._end_split(task))  # type: ignore[misc]
         for task in [task for task, s in self._stitching.items() if s.future.done()]:
             self._safely(task, lambda task=task: self._stitcher.end(self._stitching.pop(task)))  # type: ignore[misc]
+        self._stitcher.look_after_streams(self._stitching)
 
     def _end_split(self, task: str) -> None:
         self._began.pop(task, None)
         self._splitter.end(self._splitting.pop(task))
 
     def stitch(self) -> None:
-        """Tasks whose last job is accepted, also those that a crash left STITCHING or without jobs, or that the index has lost."""
+        """Tasks that are at the end of a stage or at the beginning of the next one, also as a crash left them, or that the index has lost.
+
+        Where jobs are under way the stitch is begun if it can join the pieces as they come.
+        """
         with self._store.read() as tx:
             rows = [*tx.all("tasks_in", state=TaskState.RUNNING), *tx.all("tasks_in", state=TaskState.STITCHING)]
             ready: list[Row] = []
             bare: list[tuple[Row, Row]] = []
             lost: list[tuple[Row, Row]] = []
+            streams: list[Row] = []
             for row in rows:
                 if row["id"] in self._splitting or row["id"] in self._stitching:
                     continue
                 run = tx.one("run", task=row["id"], number=row["run"])
-                counts = tx.one("job_counts", task=row["id"], run=row["run"])
-                if run is None or counts is None:
+                outlook = tx.one("stage_outlook", task=row["id"], run=row["run"], stage=run["stage"]) if run is not None else None
+                if run is None or outlook is None:
                     continue
-                if counts["total"] == 0:
+                if not outlook["split"]:
                     bare.append((row, run))
-                elif counts["done"] == counts["total"]:
+                elif not outlook["open"]:
                     ready.append(row)
                 elif not self._dispatcher.has(row["id"], row["run"]):
                     lost.append((row, run))
+                elif run["streams"]:
+                    streams.append(run)
         for row, run in bare:
-            self._safely(row["id"], lambda row=row, run=run: self._watch_split(self._splitter.again(row, run)))  # type: ignore[misc]
+            self._safely(row["id"], lambda row=row, run=run: self._watch_split(self._splitter.go_on(row, run)))  # type: ignore[misc]
         for row, run in lost:
             self._safely(row["id"], lambda row=row, run=run: self._splitter.reopen(row, run))  # type: ignore[misc]
         for row in ready:
             self._safely(row["id"], lambda row=row: self._begin_stitch(row))  # type: ignore[misc]
+        for run in streams:
+            self._safely(run["task"], lambda run=run: self._begin_stream(run))  # type: ignore[misc]
 
     def claim(self) -> None:
         """Split ahead as far as there is room."""
@@ -148,6 +157,11 @@ class TaskThread(Service):
         if stitching is not None:
             self._stitching[row["id"]] = stitching
             stitching.future.add_done_callback(lambda _: self._bell.set())
+
+    def _begin_stream(self, run: Row) -> None:
+        stream = self._stitcher.begin_stream(run)
+        if stream is not None:
+            stream.future.add_done_callback(lambda _: self._bell.set())
 
     def _safely(self, task: str, verb: Callable[[], object]) -> None:
         """An unexpected error fails the task that was served, and only it."""

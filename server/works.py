@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..common.manifest import read_manifest
+from ..common.manifest import Bundle, Chooser, read_manifest
 from ..common.model import Needs, PackRef, Region, TaskSpec
 from .keeper import Keeper
+
+REMEMBERED = 64
+"""Choices of files: neighbours mostly need the same."""
 
 
 @dataclass
 class Work:
-    """One run of a task."""
+    """One stage of one run of a task."""
 
     task: str
     run: int
@@ -24,18 +27,25 @@ class Work:
     program: str
     kind_version: int
     bundle: PackRef
+    """Of this stage: the task's files, and what earlier stages made."""
     stage: str
     packs: Mapping[str, Path]
-    """Digest -> file, of all packs of the task."""
-    of_path: Mapping[str, str] = field(default_factory=dict)
-    """Path in the folder -> digest of the pack that holds it."""
+    """Digest -> file, of all packs of the bundle."""
+    files: Chooser = field(default_factory=lambda: Chooser(Bundle(files=(), packs=())))
+    _asked: dict[tuple[str, ...], Mapping[str, Path]] = field(default_factory=dict)
 
     def packs_for(self, region: Region) -> Mapping[str, Path]:
         """What a lease on this region may read: the manifest, and the packs of what the region needs."""
         if not region.needs:
             return self.packs
-        wanted = {self.bundle.digest, *(self.of_path[path] for path in region.needs if path in self.of_path)}
-        return {digest: self.packs[digest] for digest in wanted}
+        packs = self._asked.get(region.needs)
+        if packs is None:
+            chosen = self.files.bundle.by_pack(self.files.pick(region.needs, lenient=True))
+            packs = {digest: self.packs[digest] for digest in (self.bundle.digest, *(pack.digest for pack in chosen))}
+            if len(self._asked) >= REMEMBERED:
+                self._asked.clear()
+            self._asked[region.needs] = packs
+        return packs
 
 
 class Works:
@@ -59,9 +69,13 @@ class Works:
             if task in self._works and self._works[task].run == run:
                 del self._works[task]
 
-    def files(self, bundle: PackRef) -> tuple[dict[str, Path], dict[str, str]]:
-        """The packs of a bundle and which path lies in which; KeyError or OSError where a pack is gone."""
+    def has(self, digest: str) -> bool:
+        """Whether a pack is there."""
+        return self._keeper.has(digest)
+
+    def files(self, bundle: PackRef) -> tuple[dict[str, Path], Chooser]:
+        """The packs of a bundle and what is in it; FileError or OSError where a pack is gone."""
         manifest = read_manifest(self._keeper.plain(bundle.digest).read_bytes())
         packs = {pack.digest: self._keeper.path(pack.digest) for pack in manifest.packs}
         packs[bundle.digest] = self._keeper.path(bundle.digest)
-        return packs, {entry.path: manifest.pack(entry).digest for entry in manifest.files}
+        return packs, Chooser(manifest)

@@ -197,6 +197,9 @@ class Kind(Protocol):
     @property
     def options(self) -> tuple[Option, ...]: ...
 
+    scenes: tuple[str, ...] = ()
+    """How the files end by which ``recognise`` goes (``.pov``), for the sentence about a folder that has none."""
+
     def recognise(self, files: Folder) -> bool:
         """Whether a bare folder without a task file looks like one of ours."""
 

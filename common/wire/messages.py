@@ -136,17 +136,34 @@ class Watch(Message, frozen=True, kw_only=True, tag="watch"):
 
 
 class Change(Message, frozen=True, kw_only=True, tag="change"):
-    """A verb on one task: cancel, restart, remove, priority."""
+    """A verb on one task: cancel, restart, remove, priority.
+
+    ``fresh``: a restart does again what earlier runs have made; ``options``: it is done with these ``key=value`` words changed.
+    """
 
     task: str
     verb: str
     value: int = 0
+    fresh: bool = False
+    options: tuple[str, ...] = ()
 
 
 class Fetch(Message, frozen=True, kw_only=True, tag="fetch"):
-    """Assets of a finished task, with an account that may read them."""
+    """A page of at most ``limit`` assets of a finished task, from number ``after``, with an account that may read these.
+
+    ``limit`` 0 asks for all of them in one answer, which is denied where they do not fit.
+    """
 
     task: str
+    after: int = 0
+    limit: int = 0
+
+
+class Preview(Message, frozen=True, kw_only=True, tag="preview"):
+    """Pictures of how far a task is; ``full``: one at the full size."""
+
+    task: str
+    full: bool = False
 
 
 class Log(Message, frozen=True, kw_only=True, tag="log"):
@@ -266,9 +283,23 @@ class Changed(Message, frozen=True, kw_only=True, tag="changed"):
 
 
 class Assets(Message, frozen=True, kw_only=True, tag="assets"):
+    """``more``: there are assets after these; ``size``: bytes of all."""
+
     task: TaskView
     assets: tuple[Asset, ...]
     account: Account
+    more: bool = False
+    size: int = 0
+
+
+class Previewed(Message, frozen=True, kw_only=True, tag="previewed"):
+    """``account`` None: there are no files, and ``why`` says why; ``pending``: they are being drawn, ask again."""
+
+    task: TaskView
+    files: tuple[Asset, ...] = ()
+    account: Account | None = None
+    why: str = ""
+    pending: bool = False
 
 
 class Lines(Message, frozen=True, kw_only=True, tag="lines"):
@@ -292,7 +323,25 @@ class ServerStatus(Message, frozen=True, kw_only=True, tag="server_status"):
 
 
 Question = Union[
-    Hello, Bye, Ask, Beat, Finished, Resume, Have, Stored, Submit, Tasks, Show, Watch, Change, Fetch, Log, Nodes, ChangeNode, Status
+    Hello,
+    Bye,
+    Ask,
+    Beat,
+    Finished,
+    Resume,
+    Have,
+    Stored,
+    Submit,
+    Tasks,
+    Show,
+    Watch,
+    Change,
+    Fetch,
+    Preview,
+    Log,
+    Nodes,
+    ChangeNode,
+    Status,
 ]
 Answer = Union[
     Welcome,
@@ -310,6 +359,7 @@ Answer = Union[
     News,
     Changed,
     Assets,
+    Previewed,
     Lines,
     NodeList,
     ServerStatus,

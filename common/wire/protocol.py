@@ -42,6 +42,8 @@ from .messages import (
     News,
     NodeList,
     Nodes,
+    Preview,
+    Previewed,
     Question,
     Refused,
     Resume,
@@ -88,6 +90,7 @@ class State(Enum):
     WATCH = "watch"
     CHANGE = "change"
     FETCH = "fetch"
+    PREVIEW = "preview"
     LOG = "log"
     NODES = "nodes"
     CHANGE_NODE = "change_node"
@@ -117,6 +120,7 @@ _EXCHANGES: tuple[tuple[State, type[Message], State, tuple[type[Message], ...]],
     (State.USER, Watch, State.WATCH, (News,)),
     (State.USER, Change, State.CHANGE, (Changed,)),
     (State.USER, Fetch, State.FETCH, (Assets,)),
+    (State.USER, Preview, State.PREVIEW, (Previewed,)),
     (State.USER, Log, State.LOG, (Lines,)),
     (State.USER, Nodes, State.NODES, (NodeList,)),
     (State.USER, ChangeNode, State.CHANGE_NODE, (Changed, NodeList)),

@@ -48,11 +48,13 @@ UPDATE tasks SET state = :state, ended = :ended, error = :error WHERE id = :id;
 -- name: task_claimed
 UPDATE tasks SET state = 'running', run = :run, started = :now, ended = NULL, error = '' WHERE id = :id;
 -- name: task_requeued
-UPDATE tasks SET state = 'queued', queued = :now, started = NULL, ended = NULL, fetched = NULL, error = '' WHERE id = :id;
+UPDATE tasks SET state = 'queued', queued = :now, started = NULL, ended = NULL, fetched = NULL, error = '',
+  fresh = CASE WHEN :fresh THEN run ELSE fresh END
+WHERE id = :id;
 -- name: task_notes
 UPDATE tasks SET notes = :notes WHERE id = :id;
--- name: task_needs
-UPDATE tasks SET needs = :needs, allow = :allow WHERE id = :id;
+-- name: task_spec
+UPDATE tasks SET spec = :spec, needs = :needs, allow = :allow WHERE id = :id;
 -- name: task_priority
 UPDATE tasks SET priority = :priority WHERE id = :id;
 -- name: task_fetched
@@ -61,16 +63,37 @@ UPDATE tasks SET fetched = :now WHERE id = :id;
 DELETE FROM tasks WHERE id = :id;
 
 -- name: add_run
-INSERT INTO runs (task, number, farm, program, spec, created) VALUES (:task, :number, :farm, :program, :spec, :now);
+INSERT INTO runs (task, number, farm, program, spec, needs, created) VALUES (:task, :number, :farm, :program, :spec, :needs, :now);
 -- name: run
-SELECT * FROM runs WHERE task = :task AND number = :number;
+SELECT r.*, s.name AS stage_name, s.bundle, s.bundle_size, s.streams, s.taken, s.begun
+FROM runs AS r JOIN stages AS s ON s.task = r.task AND s.run = r.number AND s.stage = r.stage
+WHERE r.task = :task AND r.number = :number;
 -- name: run_spec
-UPDATE runs SET spec = :spec, version = :version, stage_name = :stage_name WHERE task = :task AND number = :number;
+UPDATE runs SET spec = :spec, needs = :needs, version = :version, stages = :stages WHERE task = :task AND number = :number;
 -- name: run_stage
 UPDATE runs SET stage = :stage WHERE task = :task AND number = :number;
+-- name: add_stage
+INSERT INTO stages (task, run, stage, bundle, bundle_size) VALUES (:task, :run, :stage, :bundle, :bundle_size);
+-- name: stage_split
+UPDATE stages SET name = :name, streams = :streams, taken = :taken, begun = :now WHERE task = :task AND run = :run AND stage = :stage;
+-- name: stage_of_run
+SELECT * FROM stages WHERE task = :task AND run = :run AND stage = :stage;
+-- name: stage_outlook
+SELECT EXISTS (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage) AS split,
+       EXISTS (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage AND state IN ('queued', 'running')) AS open;
 
 -- name: add_job
-INSERT INTO jobs (id, task, run, stage, position, region, name, state) VALUES (:id, :task, :run, :stage, :position, :region, :name, 'queued');
+INSERT INTO jobs (id, task, run, stage, position, region, name, turn, key, state)
+VALUES (:id, :task, :run, :stage, :position, :region, :name, :turn, :key, 'queued');
+-- name: add_taken_job
+INSERT INTO jobs (id, task, run, stage, position, region, name, turn, key, state, accepted)
+VALUES (:id, :task, :run, :stage, :position, :region, :name, :turn, :key, 'done', :accepted);
+-- name: taken_event
+INSERT INTO events (at, subject, task, job, lease, node, old, new, cause)
+SELECT :at, 'job', :task, :id, lease, node, '', 'done', 'taken over' FROM attempts WHERE lease = :accepted;
+-- name: made_before
+SELECT j.key, j.accepted, o.digest FROM jobs AS j LEFT JOIN outputs AS o ON o.lease = j.accepted AND o.data IS NULL
+WHERE j.task = :task AND j.key <> '' AND j.state = 'done' AND j.run > :after AND j.run < :run;
 -- name: job
 SELECT * FROM jobs WHERE id = :id;
 -- name: leasable
@@ -81,17 +104,23 @@ SELECT t.state, t.run = :run AS current, EXISTS
   (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage AND state IN ('queued', 'running')) AS open
 FROM tasks AS t WHERE t.id = :task;
 -- name: jobs_queued
-SELECT id, region FROM jobs WHERE task = :task AND run = :run AND state = 'queued' ORDER BY stage, position;
--- name: jobs_open
-SELECT EXISTS (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage AND state IN ('queued', 'running')) AS n;
+SELECT id, region FROM jobs WHERE task = :task AND run = :run AND state = 'queued' ORDER BY stage, turn, position;
 -- name: jobs_unfinished
 SELECT id, state FROM jobs WHERE task = :task AND run = :run AND state IN ('queued', 'running');
 -- name: job_counts
 SELECT count(*) AS total, coalesce(sum(state = 'done'), 0) AS done, coalesce(sum(state = 'running'), 0) AS running,
-       coalesce(sum(state = 'failed'), 0) AS failed, coalesce(sum(state = 'queued'), 0) AS queued
+       coalesce(sum(state = 'failed'), 0) AS failed, coalesce(sum(state = 'queued'), 0) AS queued,
+       coalesce(sum(stage = :stage), 0) AS here, coalesce(sum(stage = :stage AND state = 'done'), 0) AS done_here
 FROM jobs WHERE task = :task AND run = :run;
+-- name: work_of_stage
+SELECT total(weight) AS here, total(weight * done) AS done, total(weight * taken) AS taken FROM (
+  SELECT coalesce(json_extract(j.region, '$.weight'), 1.0) AS weight, j.state = 'done' AS done, coalesce(a.job <> j.id, 0) AS taken
+  FROM jobs AS j LEFT JOIN attempts AS a ON a.lease = j.accepted WHERE j.task = :task AND j.run = :run AND j.stage = :stage);
+-- name: weight_of_job
+SELECT coalesce(json_extract(region, '$.weight'), 1.0) AS weight FROM jobs WHERE id = :job;
 -- name: job_page
-SELECT * FROM jobs WHERE task = :task AND run = :run ORDER BY stage, position LIMIT :limit OFFSET :after;
+SELECT j.*, s.name AS stage_name FROM jobs AS j LEFT JOIN stages AS s ON s.task = j.task AND s.run = j.run AND s.stage = j.stage
+WHERE j.task = :task AND j.run = :run ORDER BY j.stage, j.position LIMIT :limit OFFSET :after;
 -- name: job_named
 SELECT * FROM jobs WHERE task = :task AND run = :run AND (id = :job OR name = :job) LIMIT 1;
 -- name: job_state
@@ -99,7 +128,9 @@ UPDATE jobs SET state = :state WHERE id = :id;
 -- name: accept
 UPDATE jobs SET accepted = :lease, state = 'done' WHERE id = :job AND accepted IS NULL AND state = 'running';
 -- name: pieces
-SELECT j.position, j.region, j.accepted FROM jobs AS j WHERE j.task = :task AND j.run = :run AND j.stage = :stage ORDER BY j.position;
+SELECT j.position, j.name, j.region, j.state, j.accepted, coalesce(a.seconds, 0.0) AS seconds, coalesce(n.name, a.node, '') AS node
+FROM jobs AS j LEFT JOIN attempts AS a ON a.lease = j.accepted LEFT JOIN nodes AS n ON n.id = a.node
+WHERE j.task = :task AND j.run = :run AND j.stage = :stage AND j.position >= :after ORDER BY j.position LIMIT :limit;
 
 -- name: add_attempt
 INSERT INTO attempts (lease, job, number, node, incarnation, slot, state, started)
@@ -125,7 +156,10 @@ SELECT lease, job FROM attempts WHERE state = 'leased' AND node = :node AND inca
 -- name: attempts_of_slot
 SELECT lease, job FROM attempts WHERE state = 'leased' AND node = :node AND incarnation = :incarnation AND slot = :slot;
 -- name: attempts_of_job
-SELECT a.*, coalesce(n.name, a.node) AS node_name FROM attempts AS a LEFT JOIN nodes AS n ON n.id = a.node WHERE a.job = :job ORDER BY a.number;
+SELECT a.*, coalesce(n.name, a.node) AS node_name FROM attempts AS a LEFT JOIN nodes AS n ON n.id = a.node WHERE a.job = :job
+UNION ALL SELECT a.*, coalesce(n.name, a.node) AS node_name FROM jobs AS j JOIN attempts AS a ON a.lease = j.accepted
+LEFT JOIN nodes AS n ON n.id = a.node WHERE j.id = :job AND a.job <> :job
+ORDER BY 3;
 -- name: live_of_job
 SELECT lease FROM attempts WHERE job = :job AND state IN ('leased', 'verifying');
 -- name: attempts_of_run
@@ -151,12 +185,16 @@ SELECT path, size, digest, data FROM outputs WHERE lease = :lease ORDER BY path;
 -- name: add_asset
 INSERT INTO assets (task, run, path, size, digest) VALUES (:task, :run, :path, :size, :digest);
 -- name: assets
-SELECT path, size, digest FROM assets WHERE task = :task AND run = :run ORDER BY path;
+SELECT path, size, digest FROM assets WHERE task = :task AND run = :run ORDER BY path LIMIT :limit OFFSET :after;
+-- name: asset_sum
+SELECT count(*) AS n, coalesce(sum(size), 0) AS size FROM assets WHERE task = :task AND run = :run;
 -- name: forget_assets
 DELETE FROM assets WHERE task = :task AND run = :run;
 
 -- name: add_task_pack
-INSERT INTO task_packs (task, digest, size) VALUES (:task, :digest, :size) ON CONFLICT DO NOTHING;
+INSERT INTO task_packs (task, digest, size, run) VALUES (:task, :digest, :size, :run) ON CONFLICT DO NOTHING;
+-- name: forget_made_packs
+DELETE FROM task_packs WHERE task = :task AND run > 0;
 -- name: task_packs
 SELECT digest, size FROM task_packs WHERE task = :task;
 -- name: own_pack
@@ -202,3 +240,11 @@ UPDATE nodes SET locked = :locked WHERE id = :id;
 UPDATE nodes SET draining = :draining WHERE id = :id;
 -- name: remove_node
 DELETE FROM nodes WHERE id = :id;
+
+-- name: preview_progress
+SELECT t.name, t.state, t.run, t.kind, r.stage, (SELECT count(*) FROM jobs WHERE task = t.id AND run = t.run AND stage = r.stage AND state = 'done') AS done
+FROM tasks AS t LEFT JOIN runs AS r ON r.task = t.id AND r.number = t.run WHERE t.id = :task;
+-- name: preview_pieces
+SELECT j.region, j.accepted, coalesce(a.seconds, 0.0) AS seconds, coalesce(n.name, a.node, '') AS node
+FROM jobs AS j LEFT JOIN attempts AS a ON a.lease = j.accepted LEFT JOIN nodes AS n ON n.id = a.node
+WHERE j.task = :task AND j.run = :run AND j.stage = :stage ORDER BY j.position;

@@ -26,6 +26,7 @@ CREATE TABLE tasks (
   error       TEXT NOT NULL DEFAULT '',
   notes       TEXT NOT NULL DEFAULT '[]',                 -- list of sentences, JSON
   fetched     REAL,                                       -- when its owner last asked for the assets
+  fresh       INTEGER NOT NULL DEFAULT 0,                 -- what runs up to this one have made is not taken over
   CHECK ((ended IS NOT NULL) = (state IN ('completed', 'failed', 'canceled')))
 ) STRICT;
 CREATE INDEX tasks_state ON tasks (state, priority, seq);
@@ -36,13 +37,27 @@ CREATE TABLE runs (
   number  INTEGER NOT NULL CHECK (number > 0),
   farm    TEXT NOT NULL,                                  -- FarmShape, JSON: a repeated split sees the same
   program TEXT NOT NULL,                                  -- the one version that serves this run
-  spec    TEXT NOT NULL,                                  -- TaskSpec as examined, JSON
-  stage   INTEGER NOT NULL DEFAULT 0,
-  stage_name TEXT NOT NULL DEFAULT '',
+  spec    TEXT NOT NULL,                                  -- TaskSpec as examined and settled, JSON
+  stage   INTEGER NOT NULL DEFAULT 0,                     -- the one in work; all before it are stitched
   version INTEGER NOT NULL DEFAULT 0,                     -- the kind's, when it split
   created REAL NOT NULL,
+  stages  INTEGER NOT NULL DEFAULT 1,                     -- how many there are; known once the first is split
+  needs   TEXT NOT NULL DEFAULT '{}',                     -- Needs of a job of the settled spec, JSON
   PRIMARY KEY (task, number)
 ) STRICT;
+
+CREATE TABLE stages (
+  task        TEXT NOT NULL REFERENCES tasks (id) ON DELETE CASCADE,
+  run         INTEGER NOT NULL,
+  stage       INTEGER NOT NULL,
+  name        TEXT NOT NULL DEFAULT '',                   -- empty: not split yet
+  bundle      TEXT NOT NULL,                              -- manifest of the files that it works on: the task's and stages/...
+  bundle_size INTEGER NOT NULL,
+  streams     INTEGER NOT NULL DEFAULT 0,                 -- its stitch may begin with its jobs
+  taken       INTEGER NOT NULL DEFAULT 0,                 -- jobs whose pieces an earlier run had made
+  begun       REAL,                                       -- when its jobs were there
+  PRIMARY KEY (task, run, stage)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE jobs (
   id       TEXT PRIMARY KEY,
@@ -53,7 +68,9 @@ CREATE TABLE jobs (
   region   TEXT NOT NULL,                                 -- Region, JSON
   name     TEXT NOT NULL,                                 -- the region's
   state    TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'failed', 'canceled')),
-  accepted TEXT REFERENCES attempts (lease),
+  accepted TEXT REFERENCES attempts (lease),              -- of this job, or of one with the same key in an earlier run
+  turn     INTEGER NOT NULL DEFAULT 0,                    -- lower ones are leased first
+  key      TEXT NOT NULL DEFAULT '',                      -- digest of all that the outputs depend on
   UNIQUE (task, run, stage, position),
   CHECK ((state = 'done') = (accepted IS NOT NULL))       -- done is: exactly one result is accepted
 ) STRICT;
@@ -103,6 +120,7 @@ CREATE TABLE task_packs (
   task   TEXT NOT NULL REFERENCES tasks (id) ON DELETE CASCADE,
   digest TEXT NOT NULL,
   size   INTEGER NOT NULL,
+  run    INTEGER NOT NULL DEFAULT 0,                      -- made by a stage of this run; 0: the task's own
   PRIMARY KEY (task, digest)
 ) STRICT, WITHOUT ROWID;
 

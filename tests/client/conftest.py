@@ -253,11 +253,14 @@ class Double:
 
     def on_fetch(self, q: messages.Fetch) -> Any:
         view = self.find(q.task)
+        assert q.limit, "a page was asked for"
+        page = view.assets[q.after : q.after + 1]
         user = new_id()
-        self.ftp.grant(
-            user, "password-2", read={asset.digest: self.packs[asset.digest] for asset in view.assets}, write=None, write_names="out"
-        )
-        return messages.Assets(task=view, assets=view.assets, account=Account(user=user, password="password-2", port=self.ftp.port))
+        self.ftp.grant(user, "password-2", read={asset.digest: self.packs[asset.digest] for asset in page}, write=None, write_names="out")
+        return messages.Assets(
+            task=view, assets=page, account=Account(user=user, password="password-2", port=self.ftp.port),
+            more=q.after + 1 < len(view.assets), size=sum(asset.size for asset in view.assets),
+        )  # fmt: skip
 
     def on_log(self, q: messages.Log) -> Any:
         lines = [f"line {number} of {q.job[:4] or 'all'}" for number in range(5)] + ["\x1b[31mred"]

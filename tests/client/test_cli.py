@@ -320,6 +320,12 @@ class TestInfo:
         assert "povray" in [row["name"] for row in stranger.json("kinds")]
         stranger("kinds", "povray", code=0)
         assert "width" in stranger.out
+        lines = [line.split() for line in stranger.out.splitlines()]
+        assert ["[animation]", "table"] in [line[:2] for line in lines], "a table stands as task.toml writes it"
+        assert ["frames", "any", "required"] in [line[:3] for line in lines], "and its keys below"
+        (row,) = stranger.json("kinds", "povray")
+        (table,) = (option for option in row["options"] if option["name"] == "animation")
+        assert "fps" in [option["name"] for option in table["options"]]
         stranger("kinds", "povrai", code=2)
         assert "povray" in stranger.err
 

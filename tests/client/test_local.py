@@ -8,13 +8,23 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
+from clusterray.client.commands_submit import demo_scene
 
 from .conftest import Terminal
 
 SCENE = b"camera { location <0,1,-4> look_at 0 } light_source { <5,5,-5> color rgb 1 } sphere { 0, 1 pigment { color rgb <1,0,0> } }"
+COPIES = b"""
+kind = "command"
+[options]
+command = ["cp", "{input}", "{output}"]
+files = ["*.txt"]
+outputs = ["{stem}.copy"]
+"""
 ENDLESS = b"#declare I = 0; #while (I < 1) #declare J = sin(I); #end sphere { 0, 1 }"
 
 
@@ -78,4 +88,35 @@ def test_a_syntax_error_is_povrays_own_message(stranger: Terminal, rooms: Path) 
     _, err = done.communicate(timeout=120)
     assert done.returncode == 1
     assert "ball.pov" in err and "line 2" in err.replace("ball.pov:2", "line 2")
+    assert not left(rooms)
+
+
+def test_a_demo_without_a_renderer_says_what_to_install(stranger: Terminal, rooms: Path) -> None:
+    """POV-Ray or, by pip alone, Mitsuba; nothing of the farm is left."""
+    stranger.env["CLUSTERRAY_NODE_PROGRAMS"] = "povray=,mitsuba="  # found nowhere
+    done = start(stranger, rooms, "demo")
+    out, err = done.communicate(timeout=120)
+    assert (done.returncode, out) == (2, "")
+    assert "apt-get install povray" in err and "pip install 'clusterray[mitsuba]'" in err
+    assert not left(rooms) and not any(rooms.iterdir())
+
+
+@pytest.mark.parametrize(("here", "scene"), [({"povray", "mitsuba"}, "demo"), ({"blender", "mitsuba"}, "mitsuba")])
+def test_the_demo_takes_the_renderer_that_is_there(here: set[str], scene: str) -> None:
+    """Its scenes are in the package; a person hears why it is not POV-Ray."""
+    told: list[str] = []
+    call: Any = SimpleNamespace(tell=told.append)
+    chosen = demo_scene(call, here)
+    assert chosen.name == scene
+    assert (chosen / "task.toml").is_file()
+    assert bool(told) == (scene != "demo")
+
+
+def test_a_command_needs_the_owners_word_also_at_home(stranger: Terminal, rooms: Path) -> None:
+    """A folder that came from somewhere starts no program just because it was submitted; the setting is named."""
+    folder = stranger.scene("copies", {"a.txt": b"a", "task.toml": COPIES})
+    done = start(stranger, rooms, "submit", "--local", folder)
+    out, err = done.communicate(timeout=120)
+    assert (done.returncode, out) == (2, ""), err
+    assert "[node] commands" in err and "CLUSTERRAY_NODE_COMMANDS=cp" in err
     assert not left(rooms)

@@ -17,6 +17,7 @@ from clusterray.common.bundle import (
     DiskFolder,
     MappingFolder,
     Prepared,
+    derive_bundle,
     make_bundle,
     read_manifest,
     remove_tree,
@@ -258,3 +259,28 @@ def test_files_by_name_from_anywhere(tmp_path: Path) -> None:
     (tmp_path / "on-disk").write_bytes(b"disk")
     folder = MappingFolder({"sub/tile.png": b"inline", "big.png": tmp_path / "on-disk"}, tmp_path / "work")
     check_folder(folder, {"sub/tile.png": b"inline", "big.png": b"disk"})
+
+
+def test_a_derived_bundle_adds_files_and_changes_no_pack(tmp_path: Path) -> None:
+    """Who holds the folder's packs needs only those of the new files; unpacked, both are there."""
+    before = make_bundle(fill(tmp_path / "scene", FILES), tmp_path / "work")
+    made = {"stages/one/measured.json": b"{}", "stages/one/deep/big.bin": random.Random(4).randbytes(MIB + 1), "stages/one/.git/x": b"x"}
+    after, fresh = derive_bundle(before.manifest, fill(tmp_path / "made", made), tmp_path / "work")
+    held = store(before, tmp_path / "packs")
+    assert set(after.packs) - set(before.packs) == set(fresh) and set(fresh).isdisjoint(before.packs)
+    for pack in fresh:
+        with after.open(pack.digest) as source:
+            held(pack.digest).write_bytes(source.read())
+    unpack_bundle(held(after.bundle.digest), held, tmp_path / "dest")
+    assert contents(tmp_path / "dest") == FILES | made
+    assert read_manifest(held(after.bundle.digest).read_bytes()) == after.manifest
+    again, _ = derive_bundle(before.manifest, tmp_path / "made", tmp_path / "work")
+    assert again.bundle == after.bundle, "the same files give the same bundle"
+
+
+@pytest.mark.parametrize("own", ["stages/one/x", "stages", "stages/one"])
+def test_a_stage_does_not_write_over_the_submitters_files(tmp_path: Path, own: str) -> None:
+    """A file that is there already, also as one where a folder must be, is named."""
+    before = make_bundle(fill(tmp_path / "scene", {own: b"mine"}), tmp_path / "work")
+    with pytest.raises(TaskFileError, match=f"has a file {own}, .*rename"):
+        derive_bundle(before.manifest, fill(tmp_path / "made", {"stages/one/x": b"x"}), tmp_path / "work")

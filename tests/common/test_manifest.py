@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from clusterray.common.errors import FileError, UnsafeArchive
-from clusterray.common.manifest import Bundle, FileEntry, chosen, name_fault, read_manifest, write_manifest
+from clusterray.common.manifest import Bundle, Chooser, FileEntry, chosen, name_fault, read_manifest, write_manifest
 from clusterray.common.model import PackRef
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,3 +85,31 @@ def test_needs_choose_files_and_folders() -> None:
     assert [file.path for file in chosen(bundle, ("a", "t/u/c"))] == ["a", "t/u/c"]
     with pytest.raises(FileError, match="no file t/x"):
         chosen(bundle, ("a", "t/x"))
+
+
+def test_a_need_can_leave_files_out() -> None:
+    """`!path` is a file or a folder that is not read, there or not; where all needs begin so, the rest is."""
+    bundle = Bundle(files=(entry("a"), entry("t/b"), entry("t/u/c"), entry("t-"), entry("tt")), packs=(PACK,))
+    assert [file.path for file in chosen(bundle, ("!t",))] == ["a", "t-", "tt"]
+    assert [file.path for file in chosen(bundle, ("t", "!t/u"))] == ["t/b"]
+    assert [file.path for file in chosen(bundle, ("!t/u/c", "!a", "!gone"))] == ["t/b", "t-", "tt"]
+    assert chosen(bundle, ("a", "!a")) == ()
+    with pytest.raises(FileError, match="no file x"):
+        chosen(bundle, ("x", "!t"))
+    assert [file.path for file in Chooser(bundle).pick(("x", "a"), lenient=True)] == ["a"]
+
+
+PATHS = st.lists(st.sampled_from(["a", "b", "/", "-", "0", "ä"]), min_size=1, max_size=5).map("".join)
+
+
+@given(st.sets(PATHS.filter(lambda path: not name_fault(path)), min_size=1), st.lists(PATHS), st.lists(PATHS))
+def test_a_choice_is_what_its_words_say(paths: set[str], wanted: list[str], out: list[str]) -> None:
+    """The quick choice equals the plain reading of the rule: at or below one that is named, not at or below one that is left out."""
+
+    def below(path: str, named: list[str]) -> bool:
+        return any(path == name.strip("/") or path.startswith(name.strip("/") + "/") for name in named)
+
+    bundle = Bundle(files=tuple(entry(path) for path in paths), packs=(PACK,))
+    needs = (*wanted, *(f"!{path}" for path in out))
+    expected = [path for path in paths if (not wanted or below(path, wanted)) and not below(path, out)]
+    assert [file.path for file in Chooser(bundle).pick(needs, lenient=True)] == expected

@@ -161,3 +161,18 @@ def test_many_short_jobs_come_in_order(box):
     box.node("one", slots=2)
     box.run("submit", box.echo("many", jobs=2000))
     assert (box.folder / "many-result" / "many.txt").read_bytes() == b"".join(content(n, 16) for n in range(2000))
+
+
+def test_restart_with_a_changed_option(box):
+    """`restart -o` runs a task of before with one thing changed, without its folder; a wrong word is one sentence, and nothing happens."""
+    box.node()
+    folder = box.echo("work", jobs=2)
+    box.run("submit", folder)
+    (task,) = box.json("tasks")
+    wrong = box.run("restart", task["id"], "-o", "jbos=3", ok=False)
+    assert wrong.returncode != 0 and 'did you mean "jobs"?' in wrong.stderr
+    assert box.task(task["id"])["run"] == 1
+    box.run("restart", task["id"], "-o", "jobs=3")
+    until(lambda: box.task(task["id"])["state"] == "completed")
+    box.run("fetch", task["id"], "--into", box.folder / "changed")
+    assert (box.folder / "changed" / "work.txt").read_bytes() == b"".join(content(number, 16) for number in range(3))

@@ -326,13 +326,49 @@ def test_fetch_is_for_what_is_finished(bench):
         bench.desk.fetch(ME, task)
 
 
+def films(bench, frames):
+    """A completed task with so many assets."""
+    slot = bench.node()
+    task, (grant,) = bench.in_work(slot, jobs=1)
+    bench.finish(slot, grant)
+    bench.settle()
+    (asset,) = bench.desk.fetch(ME, task).assets
+    pack = PackRef(digest=asset.digest, size=asset.size)
+    rows = [{"task": task, "run": 1, "path": f"frame{n:06d}.png", "size": pack.size, "digest": pack.digest} for n in range(frames)]
+    bench.store.write(lambda tx: tx.many("add_asset", rows))
+    return task, asset
+
+
+def test_the_frames_of_a_film_come_in_pages(bench):
+    """All of them, each once, in path order, with the bytes of all; a listing names the first 50 and how many there are."""
+    task, asset = films(bench, 4500)
+    pages, after = [], 0
+    while not pages or pages[-1].more:
+        pages.append(bench.desk.fetch(ME, task, after, 2000))
+        after += len(pages[-1].assets)
+    names = [found.path for page in pages for found in page.assets]
+    assert names == [*(f"frame{n:06d}.png" for n in range(4500)), "work.txt"]
+    assert {page.size for page in pages} == {4501 * asset.size} and len(pages) == 3
+    view = bench.desk.view(ME, task)
+    assert ([found.path for found in view.assets], view.asset_count) == (names[:50], 4501)
+
+
+def test_a_client_that_knows_no_pages_is_told(bench):
+    """It gets what fits one answer, as ever; more is refused with a sentence, and never cut off in silence."""
+    task, _ = films(bench, 1999)
+    assert len(bench.desk.fetch(ME, task).assets) == 2000
+    other, _ = films(bench, 2000)
+    with pytest.raises(Conflict, match=r"2001 files, .* update it"):
+        bench.desk.fetch(ME, other)
+
+
 def test_a_fetch_account_ends_after_its_time(bench):
     """An hour, and longer where there is much to fetch; then the door is shut."""
     slot = bench.node()
     task, (grant,) = bench.in_work(slot, jobs=1)
     bench.finish(slot, grant)
     bench.settle()
-    _, _, account = bench.desk.fetch(ME, task)
+    account = bench.desk.fetch(ME, task).account
     bench.clock.advance(3599)
     bench.desk.expire()
     assert bench.farm.ftp._accounts.find(account.user) is not None

@@ -50,6 +50,19 @@ def test_tasks_are_served_in_order_and_higher_priority_first(roster, dispatcher)
     assert [dispatcher.take("n") for _ in range(5)] == [["u1"], ["f1"], ["f2"], ["s1"], []]
 
 
+def test_the_next_stage_keeps_the_place_of_its_task(roster, dispatcher):
+    """A task that was begun first is not overtaken between two of its stages; a new run goes to the end."""
+    arrive(roster, "n")
+    open_task(dispatcher, "first", ["f1"])
+    open_task(dispatcher, "second", ["s1"])
+    assert dispatcher.take("n") == ["f1"]
+    open_task(dispatcher, "first", ["f2"])
+    assert dispatcher.take("n") == ["f2"]
+    dispatcher.close("first", 1)
+    open_task(dispatcher, "first", ["f3"])
+    assert dispatcher.take("n") == ["s1"]
+
+
 def test_a_failed_job_goes_to_another_node_first(roster, dispatcher):
     """A bad node does not eat all attempts of a job while there is another one."""
     arrive(roster, "bad")

@@ -72,13 +72,14 @@ def test_what_a_node_says_is_kept_in_bounds():
     wild = NodeInfo(
         name="evil\x1b[2J\nname" + "x" * 1000, version="v" * 9999, slots=10**9, cores=-5, memory=-1, disk=10**30, gpus=("g" * 999,) * 999,
         programs=(Program(name="povray", version="9" * 5000),) * 500, allow=("render\n",) * 99, tags=("t",) * 999, confined="\x07" * 10,
-        bundles=("../x", "0" * 64),
+        bundles=("../x", "0" * 64), commands=("c" * 900,) * 999,
     )  # fmt: skip
     tame = bounded(wild)
     assert tame.name.startswith("evil[2Jname") and len(tame.name) == 100
     assert (tame.slots, tame.cores, tame.memory) == (4096, 1, 0) and tame.disk < 1 << 61
     assert tame.bundles == ("0" * 64,) and tame.allow[0] == "render" and tame.confined == ""
     assert max(len(tame.gpus), len(tame.programs), len(tame.tags)) <= 32
+    assert len(tame.commands) == 200 and len(tame.commands[0]) == 100
     assert bounded(tame) == tame
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -13,11 +14,13 @@ from pathlib import Path
 import pytest
 from clusterray.common.errors import HandDied, SplitFailed
 from clusterray.common.kinds.echo import content
+from clusterray.common.manifest import Bundle, write_manifest
 from clusterray.common.model import FarmShape, Region, TaskSpec
-from clusterray.server.calls import File, Look, Split, Stitch, Verify
-from clusterray.server.hands import Hands
+from clusterray.server.calls import File, Given, GivenPiece, Look, Split, Stitch, Verify
+from clusterray.server.hands import STREAMS, Hands
 
 from .bench import ME
+from .live import until
 
 GOOD = [(Region(name="r", data={"number": 0}), {"echo.txt": File(data=content(0, 16))})]
 
@@ -67,12 +70,10 @@ def test_a_child_that_eats_the_memory_is_stopped_by_its_limit(with_kinds, tmp_pa
     """It gets a sentence, and the machine keeps its memory."""
     hands = Hands(quick=1, heavy=1, memory=1_000_000_000, seconds=60.0)
     try:
-        stitch = Stitch(
-            spec=TaskSpec(kind="echo", name="n", options={"jobs": 1, "bytes": 16}), stage=0, out=str(tmp_path), work=str(tmp_path / "work"),
-            pieces=[(Region(name="r", data={"number": 0}), {"echo.txt": File(path="/dev/zero")})],
-        )  # fmt: skip
+        spec = TaskSpec(kind="echo", name="n", options={"jobs": 1, "bytes": 16})
+        endless = Pieces([(Region(name="r", data={"number": 0}), {"echo.txt": File(path="/dev/zero")})])
         with pytest.raises(Exception, match="memory"):
-            hands.stitch(stitch, lambda fraction: None).result(60)
+            hands.stitch(stitch_of(spec, tmp_path), endless, quiet, nothing).result(60)
         assert hands.look(Look(spec=TaskSpec(kind="echo", name="n"))).allow == "render"
     finally:
         hands.close()
@@ -121,18 +122,40 @@ def test_a_child_that_died_in_between_is_replaced(own, tmp_path):
 def test_a_listener_that_breaks_costs_that_call_only(own, tmp_path):
     """An answer that was not heard to its end is never taken for the next call's."""
     spec = TaskSpec(kind="echo", name="n", options={"jobs": 1, "bytes": 16, "seconds": 0.0, "fail": []})
-    own.stitch(stitch_of(spec, tmp_path), lambda fraction: None).result(60)
-    call = Stitch(spec=slow("slow", "stitch"), stage=0, pieces=GOOD, out=str(tmp_path), work=str(tmp_path / "work"))
+    own.stitch(stitch_of(spec, tmp_path), Pieces(GOOD), quiet, nothing).result(60)
     with pytest.raises(ZeroDivisionError):
-        own.stitch(call, lambda fraction: 1 / 0).result(60)
+        own.stitch(stitch_of(slow("slow", "stitch"), tmp_path), Pieces(GOOD), lambda fraction: 1 / 0, nothing).result(60)
     out = tmp_path / "next"
     out.mkdir()
-    own.stitch(stitch_of(spec, out), lambda fraction: None).result(60)
+    assert own.stitch(stitch_of(spec, out), Pieces(GOOD), quiet, lambda: "then").result(60) == "then"
     assert (out / "n.txt").read_bytes() == content(0, 16), "its own answer, not the one before"
 
 
+class Pieces:
+    """All pieces at once, as a feed gives them."""
+
+    def __init__(self, pieces):
+        self.pieces = pieces
+
+    def more(self):
+        return Given(pieces=[GivenPiece(region, files) for region, files in self.pieces], last=True)
+
+    def stop(self):
+        """Nothing waits here."""
+
+
+def quiet(fraction):
+    """Progress that nobody follows."""
+
+
+def nothing():
+    """Nothing to do afterwards."""
+
+
 def stitch_of(spec, out):
-    return Stitch(spec=spec, stage=0, pieces=GOOD, out=str(out), work=str(out / "work"))
+    manifest = out / "manifest"
+    manifest.write_bytes(write_manifest(Bundle(files=(), packs=())))
+    return Stitch(spec=spec, stage=0, manifest=str(manifest), packs={}, out=str(out), work=str(out / "work"))
 
 
 def test_after_the_end_each_call_says_that_the_server_is_stopping(own, tmp_path):
@@ -222,3 +245,108 @@ def test_a_hand_goes_when_its_server_is_killed(with_kinds, tmp_path):
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     raise AssertionError("the hand outlived its server")
+
+
+# --- stitches that wait for their pieces
+
+ECHO = TaskSpec(kind="echo", name="n", options={"jobs": 2, "bytes": 16})
+
+
+def piece(number):
+    return GivenPiece(Region(name=f"r{number}", data={"number": number}), {"echo.txt": File(data=content(number, 16))})
+
+
+class Slowly:
+    """A feed whose pieces come when the test says so."""
+
+    def __init__(self):
+        self.coming = queue.Queue()
+        self.asked = threading.Event()
+
+    def more(self):
+        self.asked.set()
+        given = self.coming.get(timeout=30)
+        if given is None:
+            raise HandDied("called off")
+        return given
+
+    def stop(self):
+        self.coming.put(None)
+
+    def give(self, *numbers, last=False):
+        self.coming.put(Given(pieces=[piece(number) for number in numbers], last=last))
+
+
+def test_waiting_for_a_piece_is_no_hang(with_kinds, tmp_path):
+    """A slow piece takes as long as it takes: only what the hand works between two pieces is counted."""
+    hands = Hands(quick=1, heavy=1, memory=4_000_000_000, seconds=2.0)
+    try:
+        feed = Slowly()
+        done = hands.stream(stitch_of(ECHO, tmp_path), feed, quiet, nothing)
+        assert feed.asked.wait(30)
+        time.sleep(2.2)
+        feed.give(0)
+        feed.give(1, last=True)
+        done.result(30)
+        assert (tmp_path / "n.txt").read_bytes() == content(0, 16) + content(1, 16)
+        assert hands._children == [], "its child ends with it"
+    finally:
+        hands.close()
+
+
+def test_a_stream_that_hangs_at_a_piece_is_ended(with_kinds, tmp_path):
+    """The clock runs again when it has its piece."""
+    hands = Hands(quick=1, heavy=1, memory=4_000_000_000, seconds=1.5)
+    try:
+        feed = Slowly()
+        feed.give(0)
+        feed.give(1, last=True)
+        options = {**slow("hang", "piece").options, "jobs": 2}
+        done = hands.stream(stitch_of(TaskSpec(kind="slow", name="n", options=options), tmp_path), feed, quiet, nothing)
+        with pytest.raises(HandDied, match="hand_time"):
+            done.result(30)
+    finally:
+        hands.close()
+
+
+def test_streams_do_not_hold_up_the_others(own, tmp_path):
+    """All places of streams wait for pieces; a stitch and a verification are done meanwhile."""
+    feeds = [Slowly() for _ in range(STREAMS)]
+    folders = [tmp_path / f"s{n}" for n in range(STREAMS + 1)]
+    for folder in folders:
+        folder.mkdir()
+    waiting = [own.stream(stitch_of(ECHO, folder), feed, quiet, nothing) for folder, feed in zip(folders, feeds, strict=False)]
+    assert all(feed.asked.wait(30) for feed in feeds)
+    one = TaskSpec(kind="echo", name="n", options={"jobs": 1, "bytes": 16})
+    own.stitch(stitch_of(one, folders[-1]), Pieces(GOOD), quiet, nothing).result(60)
+    assert own.verify(verify(tmp_path, slow(""))).reasons == [""]
+    assert not any(future.done() for future in waiting)
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_a_stream_that_is_called_off_ends_at_once(own, tmp_path, busy):
+    """Whether it waits or works; its child is gone."""
+    feed = Slowly()
+    options = {**slow("hang" if busy else "", "piece").options, "jobs": 2}
+    done = own.stream(stitch_of(TaskSpec(kind="slow", name="n", options=options), tmp_path), feed, quiet, nothing)
+    assert feed.asked.wait(30)
+    (pid,) = [child.pid for child in own._children]
+    if busy:
+        feed.give(0)
+        until(lambda: feed.coming.empty())
+    own.call_off(feed)
+    with pytest.raises(HandDied):
+        done.result(10)
+    until(lambda: gone(pid))
+    own.call_off(feed)  # again is harmless
+
+
+def test_a_stop_ends_streams_that_wait(own, tmp_path):
+    """No thread and no child is left."""
+    feed = Slowly()
+    done = own.stream(stitch_of(ECHO, tmp_path), feed, quiet, nothing)
+    assert feed.asked.wait(30)
+    own.close()
+    with pytest.raises(HandDied):
+        done.result(5)
+    assert not any(thread.is_alive() for thread in own._lanes["stream"]._threads)

@@ -75,7 +75,7 @@ def test_a_warning_about_an_earlier_run_does_not_count(bench):
     """The task was restarted meanwhile: its new result has its own time and its own warning."""
     task = finished(bench)
     tidy(bench, 9.5)
-    bench.desk.restart(ME, task)
+    bench.desk.restart(ME, task, fresh=True)
     bench.settle()
     slot = bench.node("again")
     (grant,) = bench.ask(slot)

@@ -30,7 +30,7 @@ def test_the_last_result_brings_the_whole_picture(bench):
         bench.finish(slot, grant)
     bench.settle()
     assert bench.state(task) == "completed"
-    _, (asset,), _ = bench.desk.fetch(ME, task)
+    (asset,) = bench.desk.fetch(ME, task).assets
     assert bench.farm.keeper.plain(asset.digest).read_bytes() == content(0, 16) + content(1, 16)
     assert not (bench.data / "tasks" / task).exists(), "what the stitch wrote is a pack now; nothing is left beside it"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -30,8 +31,14 @@ def submit(tx, spec=SPEC, owner="me"):
 def in_work(store, count=3):
     task = store.write(submit)
     run = store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
-    jobs = store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, "echo", [Region(name=f"r{n}") for n in range(count)]))
-    return task, run, [job for job, _ in jobs]
+    jobs = store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, cut(count)))
+    return task, run, jobs
+
+
+def cut(count, *, stage="echo", keys=None, **more):
+    """A stage of so many jobs."""
+    regions = [Region(name=f"r{n}") for n in range(count)]
+    return ledger.Cut(spec=SPEC, version=1, name=stage, regions=regions, keys=keys or (), **more)
 
 
 def lease(store, job, node="n1", incarnation="i"):
@@ -123,7 +130,7 @@ def test_a_restart_makes_new_job_and_lease_ids(store):
     store.write(lambda tx: ledger.end_task(tx, task, TaskState.CANCELED))
     store.write(lambda tx: ledger.restart_task(tx, task))
     run = store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
-    fresh = [job for job, _ in store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, "echo", [Region(name="r0")]))]
+    fresh = store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, cut(1)))
     assert not set(fresh) & set(jobs)
     assert lease(store, fresh[0])[0].lease not in leases
     assert finish(store, leases[0]) is False
@@ -145,6 +152,94 @@ def test_a_new_life_of_a_node_ends_the_older_leases_but_for_those_in_its_outbox(
     assert [e.job for e in ended] == [b]
     assert finish(store, kept.lease)
     assert finish(store, lost.lease) is False
+
+
+# --- stages, turns, and what earlier runs made
+
+DERIVED = PackRef(digest="1" * 64, size=2)
+FRESH = [DERIVED, PackRef(digest="2" * 64, size=3)]
+
+
+def end_stage(store, task, run, stage=0):
+    return store.write(lambda tx: ledger.next_stage(tx, task, run, stage, DERIVED, FRESH))
+
+
+def again(store, task, *, fresh=False):
+    """Cancel, restart, claim; the new run's number."""
+    with contextlib.suppress(StateError):
+        store.write(lambda tx: ledger.end_task(tx, task, TaskState.CANCELED))
+    store.write(lambda tx: ledger.restart_task(tx, task, fresh=fresh))
+    return store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
+
+
+def made_before(store, task, run):
+    with store.read() as tx:
+        return {r["key"]: r["accepted"] for r in tx.all("made_before", task=task, after=ledger.need_task(tx, task)["fresh"], run=run)}
+
+
+def test_jobs_are_leased_by_turn_and_listed_in_split_order(store):
+    """A first pass of a film goes first, wherever its frames lie; also after a restart of the server."""
+    task = store.write(submit)
+    run = store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
+    regions = [Region(name=f"r{n}", turn=turn) for n, turn in enumerate([1, 0, 1, 0])]
+    queued = store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, cut(0)._replace(regions=regions)))
+    with store.read() as tx:
+        rows = tx.all("job_page", task=task, run=run, limit=9, after=0)
+        assert [row["name"] for row in rows] == ["r0", "r1", "r2", "r3"]
+        names = {row["id"]: row["name"] for row in rows}
+        assert [row["id"] for row in tx.all("jobs_queued", task=task, run=run)] == queued
+    assert [names[job] for job in queued] == ["r1", "r3", "r0", "r2"]
+
+
+def test_the_next_stage_begins_once_when_all_jobs_are_done(store):
+    """With the files of the one before in use, and not before its last job is done; only the last stage is stitching."""
+    task = store.write(submit)
+    run = store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
+    (job,) = store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, cut(1, stages=2)))
+    assert not end_stage(store, task, run)
+    finish(store, lease(store, job)[0].lease)
+    assert not store.write(lambda tx: ledger.begin_stitch(tx, task, run))
+    assert end_stage(store, task, run) and not end_stage(store, task, run)
+    with store.read() as tx:
+        now = ledger.need_run(tx, task, run)
+        assert (now["stage"], now["bundle"], now["begun"]) == (1, DERIVED.digest, None)
+        assert {row["digest"] for row in tx.all("packs_in_use")} >= {pack.digest for pack in FRESH}
+    assert not store.write(lambda tx: ledger.begin_stitch(tx, task, run)), "it is not even split"
+    assert store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, cut(1, stages=2))) is None, "the first stage has its jobs"
+    (second,) = store.write(lambda tx: ledger.add_jobs(tx, task, run, 1, cut(1, stages=2, stage="again")))
+    finish(store, lease(store, second)[0].lease)
+    assert store.write(lambda tx: ledger.begin_stitch(tx, task, run))
+    assert store.write(lambda tx: ledger.publish(tx, task, run, [("a", BUNDLE)]))
+    again(store, task)
+    with store.read() as tx:
+        assert FRESH[1].digest not in {row["digest"] for row in tx.all("packs_in_use")}, "a new run makes its own"
+
+
+def test_a_piece_is_taken_over_by_its_key(store):
+    """A later run has it at once, accepted under the lease that made it, however many runs later; the others are queued."""
+    task = store.write(submit)
+    run = store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
+    jobs = store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, cut(3, keys=["a", "b", "c"])))
+    done = lease(store, jobs[1])[0].lease
+    finish(store, done)
+    for _ in range(2):
+        run = again(store, task)
+        made = made_before(store, task, run)
+        assert made == {"b": done}
+        queued = store.write(lambda tx, run=run, made=made: ledger.add_jobs(tx, task, run, 0, cut(3, keys=["a", "b", "c"]), made))
+        assert len(queued) == 2
+        with store.read() as tx:
+            rows = tx.all("job_page", task=task, run=run, limit=9, after=0)
+            assert [(row["state"], row["accepted"]) for row in rows] == [("queued", None), ("done", done), ("queued", None)]
+            (attempt,) = tx.all("attempts_of_job", job=rows[1]["id"])
+            assert (attempt["lease"], attempt["node_name"]) == (done, "n1")
+            events = [e for e in tx.all("events_of_task", task=task) if e["job"] == rows[1]["id"]]
+            assert [(e["new"], e["cause"], e["lease"]) for e in events] == [("done", "taken over", done)]
+            assert ledger.need_run(tx, task, run)["taken"] == 1
+    assert made_before(store, task, again(store, task, fresh=True)) == {}, "all anew was asked for"
+    assert made_before(store, task, again(store, task)) == {}, "and what was before that stays away"
+    store.write(lambda tx: ledger.end_task(tx, task, TaskState.CANCELED))
+    store.write(lambda tx: ledger.remove_task(tx, task))
 
 
 class Farm(RuleBasedStateMachine):
@@ -170,13 +265,22 @@ class Farm(RuleBasedStateMachine):
         except (StateError, ClusterRayError):
             return None
 
-    @rule(jobs=st.integers(1, 3))
-    def add(self, jobs):
+    @rule(jobs=st.integers(1, 3), stages=st.integers(1, 2))
+    def add(self, jobs, stages):
         task = self.store.write(submit)
         run = self.store.write(lambda tx: ledger.claim_task(tx, task, FarmShape()))
-        made = self.store.write(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, "echo", [Region(name=f"r{n}") for n in range(jobs)]))
         self.tasks.append(task)
-        self.jobs += [job for job, _ in made]
+        self.split(task, run, jobs, stages)
+
+    def split(self, task, run, jobs, stages):
+        """Split the stage that the run has come to; each job's key is its stage and number."""
+        with self.store.read() as tx:
+            stage = ledger.need_run(tx, task, run)["stage"]
+        keys = [f"{stage}:{n}" for n in range(jobs)]
+        made = made_before(self.store, task, run)
+        if self.attempt(lambda tx: ledger.add_jobs(tx, task, run, stage, cut(jobs, keys=keys, stages=stages), made)) is not None:
+            with self.store.read() as tx:
+                self.jobs += [j["id"] for j in tx.all("job_page", task=task, run=run, limit=99, after=0) if j["stage"] == stage]
 
     @precondition(lambda self: self.jobs)
     @rule(data=st.data(), node=st.sampled_from(["n1", "n2", "n3"]))
@@ -213,13 +317,13 @@ class Farm(RuleBasedStateMachine):
         self.attempt(lambda tx: ledger.end_task(tx, task, TaskState.CANCELED))
 
     @precondition(lambda self: self.tasks)
-    @rule(data=st.data())
-    def restart(self, data):
+    @rule(data=st.data(), fresh=st.booleans(), jobs=st.integers(1, 3))
+    def restart(self, data, fresh, jobs):
         task = data.draw(st.sampled_from(self.tasks))
-        self.attempt(lambda tx: ledger.restart_task(tx, task))
+        self.attempt(lambda tx: ledger.restart_task(tx, task, fresh=fresh))
         run = self.attempt(lambda tx: ledger.claim_task(tx, task, FarmShape()))
-        made = self.attempt(lambda tx: ledger.add_jobs(tx, task, run, 0, SPEC, 1, "echo", [Region(name="r0")])) if run else None
-        self.jobs += [job for job, _ in made or []]
+        if run:
+            self.split(task, run, jobs, 1)
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())
@@ -227,7 +331,10 @@ class Farm(RuleBasedStateMachine):
         task = data.draw(st.sampled_from(self.tasks))
         with self.store.read() as tx:
             run = ledger.need_task(tx, task)["run"]
-        if self.attempt(lambda tx: ledger.begin_stitch(tx, task, run)):
+            now = ledger.need_run(tx, task, run)
+        if self.attempt(lambda tx: ledger.next_stage(tx, task, run, now["stage"], DERIVED, FRESH)):
+            self.split(task, run, 2, now["stages"])
+        elif self.attempt(lambda tx: ledger.begin_stitch(tx, task, run)):
             self.attempt(lambda tx: ledger.publish(tx, task, run, [("a.png", BUNDLE)]))
 
     @invariant()
@@ -241,12 +348,23 @@ class Farm(RuleBasedStateMachine):
                 accepted = [a["lease"] for a in attempts if a["state"] == AttemptState.ACCEPTED]
                 live = [a for a in attempts if a["state"] in (AttemptState.LEASED, AttemptState.VERIFYING)]
                 assert accepted == ([row["accepted"]] if row["accepted"] else [])
+                self.accepted_by_right(tx, row)
                 assert len(live) == (row["state"] == JobState.RUNNING)
             for task in self.tasks:
                 row = ledger.need_task(tx, task)
                 if row["state"] == TaskState.COMPLETED:
-                    assert all(j["state"] == JobState.DONE for j in tx.all("job_page", task=task, run=row["run"], limit=99, after=0))
+                    done = tx.all("job_page", task=task, run=row["run"], limit=99, after=0)
+                    assert all(job["state"] == JobState.DONE for job in done)
+                    assert {job["stage"] for job in done} == set(range(ledger.need_run(tx, task, row["run"])["stages"]))
                 self.history(tx, task, row["state"])
+
+    def accepted_by_right(self, tx, row):
+        """What a job has not made itself was made for the same key by an older run, after which nobody asked for all anew."""
+        if row["accepted"]:
+            attempt = ledger.need_attempt(tx, row["accepted"])
+            maker = tx.one("job", id=attempt["job"])
+            assert (maker["task"], maker["key"]) == (row["task"], row["key"])
+            assert maker["id"] == row["id"] or maker["run"] < row["run"]
 
     def history(self, tx, task, state):
         """Replaying the events gives the states; each step is one of the table's."""

@@ -48,3 +48,14 @@ def test_a_node_without_room_is_named_until_a_slot_has_some(roster):
     assert roster.why_none(POV, "render") == "No node can run it now, so it waits: node full takes no job now: its disk has 3 MiB free."
     roster.say("full", 0, "")
     assert roster.why_none(POV, "render") == ""
+
+
+def test_a_command_that_a_node_does_not_allow_names_the_setting(roster):
+    """Its owner decides program by program; `any` allows all."""
+    needs = Needs(command="ffmpeg")
+    roster.arrive("shy", "i", 0, NodeInfo(name="shy", allow=("commands",), commands=("convert",), confined="off"), object())
+    assert roster.able(needs, "commands") == []
+    assert "node shy does not allow the program ffmpeg (its owner's setting [node] commands)" in roster.why_none(needs, "commands")
+    for name, commands in (("bold", ("any",)), ("fair", ("convert", "ffmpeg"))):
+        roster.arrive(name, "i", 0, NodeInfo(name=name, allow=("commands",), commands=commands, confined="off"), object())
+    assert {node.id for node in roster.able(needs, "commands")} == {"bold", "fair"}

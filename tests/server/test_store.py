@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
 from importlib import resources
@@ -23,7 +24,13 @@ def schema(script: str) -> list[tuple[str, str]]:
     connection.executescript(script)
     rows = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").fetchall()
     connection.close()
-    return rows
+    return [(name, plain(sql)) for name, sql in rows]
+
+
+def plain(sql: str) -> str:
+    """Without comments and line ends: ALTER TABLE keeps those that were there and adds its own text in one line."""
+    bare = " ".join(re.sub(r"--[^\n]*", "", sql).split())
+    return re.sub(r"\s*([(),])\s*", r"\1", bare)
 
 
 def test_schema_is_the_sum_of_the_migrations():
@@ -131,3 +138,26 @@ def test_a_writer_outlives_a_disk_that_fails_even_to_roll_back(store):
         store.write(lambda tx: None)
     store._writing = whole
     assert store.write(lambda tx: "well") == "well"
+
+
+def test_a_database_of_the_last_release_goes_on(tmp_path):
+    """A task that was in work before there were stages is in its first one now, with its own files; nothing of it is lost."""
+    path = tmp_path / "farm.db"
+    connection = sqlite3.connect(path)
+    connection.executescript("".join(migrations()[:2]) + "PRAGMA user_version = 2;")
+    connection.executescript(
+        "INSERT INTO tasks (id, owner, kind, name, spec, needs, bundle, bundle_size, state, priority, run, created, queued)"
+        " VALUES ('t', 'me', 'echo', 'n', '{}', '{\"memory\":5}', 'b', 7, 'running', 0, 1, 1.0, 1.0);"
+        "INSERT INTO runs (task, number, farm, program, spec, stage_name, created) VALUES ('t', 1, '{}', '', '{}', 'echo', 2.0);"
+        "INSERT INTO jobs (id, task, run, stage, position, region, name, state) VALUES ('j', 't', 1, 0, 0, '{}', 'r', 'queued');"
+        "INSERT INTO task_packs VALUES ('t', 'b', 7);"
+    )
+    connection.close()
+    opened = Store(path, SystemClock())
+    with opened.read() as tx:
+        run = tx.one("run", task="t", number=1)
+        assert (run["stage_name"], run["bundle"], run["bundle_size"], run["stages"], run["begun"]) == ("echo", "b", 7, 1, 2.0)
+        assert run["needs"] == '{"memory":5}'
+        assert [job["id"] for job in tx.all("jobs_queued", task="t", run=1)] == ["j"]
+        assert [(row["digest"]) for row in tx.all("packs_in_use")] == ["b"]
+    opened.close()

@@ -182,7 +182,7 @@ def test_a_cancel_and_restart_during_the_stitch_spares_the_new_run(bench, how):
     bench.thread.stitch()
     assert bench.state(task) == "stitching"
     bench.desk.cancel(ME, task)
-    bench.desk.restart(ME, task)
+    bench.desk.restart(ME, task, fresh=True)
     bench.thread.claim()
     bench.thread._splitting[task].future.result(30)
     bench.thread.collect()

@@ -12,20 +12,23 @@ from .bench import ME
 
 def work(bench, run=1):
     bundle, _ = bench.send(ME, bench.folder(**{"big.bin": b"b" * 3_000_000}))
-    packs, of_path = bench.farm.works.files(bundle)
+    packs, files = bench.farm.works.files(bundle)
     return Work(
         task="t", run=run, spec=TaskSpec(kind="echo", name="n"), needs=Needs(), allow="render", program="", kind_version=1, bundle=bundle,
-        stage="echo", packs=packs, of_path=of_path,
+        stage="echo", packs=packs, files=files,
     )  # fmt: skip
 
 
 def test_a_lease_reads_what_its_region_needs_and_no_more(bench):
-    """The manifest always, the packs of the named paths, all of them where none is named."""
+    """The manifest always, the packs of the named paths but for those that are left out, all of them where none is named."""
     made = work(bench)
     everything = made.packs_for(Region(name="r"))
     assert len(everything) == 3
-    some = made.packs_for(Region(name="r", needs=("big.bin", "not there")))
-    assert set(some) == {made.bundle.digest, made.of_path["big.bin"]}
+    (big,) = [made.files.bundle.pack(entry).digest for entry in made.files.pick(("big.bin",))]
+    for _ in range(2):
+        some = made.packs_for(Region(name="r", needs=("big.bin", "not there")))
+        assert set(some) == {made.bundle.digest, big}
+    assert set(made.packs_for(Region(name="r", needs=("!big.bin",)))) == set(everything) - {big}
     assert all(path.is_file() for path in everything.values())
 
 
