@@ -1,15 +1,15 @@
-# A machine with clusterray and POV-Ray, for server, node and client alike. Not seen running where this was written.
+# A machine with clusterray, POV-Ray and Mitsuba (Blender would take 1 GB more), for server, node and client alike. Not seen running where this was written.
 #
 #   docker build -t clusterray .
 #   docker run --rm clusterray demo
 FROM debian:12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv && python3 -m venv /opt/clusterray
 COPY . /src
-RUN rm -rf /src/build && cd /src && /opt/clusterray/bin/pip install --no-cache-dir -c misc/constraints.txt .
+RUN rm -rf /src/build && cd /src && /opt/clusterray/bin/pip install --no-cache-dir -c misc/constraints.txt '.[all]'
 
 FROM debian:12-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends python3 povray povray-includes bubblewrap tini \
+ && apt-get install -y --no-install-recommends python3 povray povray-includes libatomic1 bubblewrap tini \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --create-home --home-dir /var/lib/clusterray --shell /usr/sbin/nologin clusterray \
  && install -d -o clusterray -g clusterray /data

@@ -249,6 +249,39 @@ class Piped(Running):
                 pass
 
 
+class Fed(Running):
+    """A program that is told what to do through a pipe to its standard input; stdout and stderr are its lines."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], mark: str, on_line: OnLine | None) -> None:
+        assert popen.stdin is not None and popen.stdout is not None
+        self._input: IO[bytes] | None = popen.stdin
+        self._unsent = b""
+        self._input_lock = threading.Lock()
+        os.set_blocking(popen.stdin.fileno(), False)
+        super().__init__(popen, popen.stdout, mark, on_line)
+
+    def feed(self, data: bytes = b"") -> bool:
+        """Send, without ever waiting: what the pipe does not take now goes with the next call. True: all was sent.
+
+        A program that does not listen any more, or is gone, takes nothing: its end shows by ``ended``.
+        """
+        with self._input_lock:
+            self._unsent += data
+            try:
+                while self._unsent and self._input is not None:
+                    self._unsent = self._unsent[os.write(self._input.fileno(), self._unsent) :]
+            except (BlockingIOError, BrokenPipeError):
+                pass
+            return not self._unsent
+
+    def stop(self, grace: float = GRACE) -> None:
+        super().stop(grace)
+        with self._input_lock:
+            if self._input is not None:
+                self._input.close()
+                self._input = None
+
+
 def start(
     argv: Sequence[str],
     *,
@@ -282,6 +315,21 @@ def start_piped(
     mark = mark or new_id()
     popen = _popen(argv, cwd, env, limits, mark, subprocess.PIPE, subprocess.PIPE, subprocess.PIPE)
     return Piped(popen, mark, on_line)
+
+
+def start_fed(
+    argv: Sequence[str],
+    *,
+    cwd: str | Path,
+    env: Mapping[str, str] | None = None,
+    limits: ProcessLimits = ProcessLimits(),
+    on_line: OnLine | None = None,
+    mark: str = "",
+) -> Fed:
+    """As start(), with a pipe to its standard input, which stop() closes: call that also after its end."""
+    mark = mark or new_id()
+    popen = _popen(argv, cwd, env, limits, mark, subprocess.PIPE, subprocess.PIPE, subprocess.STDOUT)
+    return Fed(popen, mark, on_line)
 
 
 def run(

@@ -21,7 +21,7 @@ from .layers import Entry, config_files, read_flags, read_toml, read_variables
 
 SHORT = {"CLUSTERRAY_JOIN": "node.join"}
 """Variables with a shorter name, for unattended set-ups. CLUSTERRAY_DATA is the folder, not a setting."""
-RESERVED = frozenset({"CLUSTERRAY_DATA", "CLUSTERRAY_DEBUG"})
+RESERVED = frozenset({"CLUSTERRAY_DATA", "CLUSTERRAY_DEBUG", "CLUSTERRAY_BLENDER"})
 SECRET = frozenset({"node.join"})
 """Never printed."""
 
@@ -39,7 +39,7 @@ class ServerSettings:
     addresses: tuple[str, ...] = _of(checks.strings, (), "host or host:port written into join codes; empty: the machine's own addresses")
     hands: int = _of(checks.whole(0, 64), 0, "child processes in which kinds' code runs; 0: one per core, 4 at most")
     hand_memory: int = _of(checks.size, 4_000_000_000, "memory of one hand")
-    hand_time: float = _of(checks.duration, 600.0, "time for one split, verify or stitch")
+    hand_time: float = _of(checks.duration, 600.0, "time for one split, verify or stitch, waiting for pieces not counted")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +70,7 @@ class NodeSettings:
     memory: int = _of(checks.size, 0, "memory to use; 0: all")
     alone: float = _of(checks.duration, 900.0, "how long a job goes on while the server cannot be reached")
     allow: tuple[str, ...] = _of(checks.chosen("render", "commands", "python"), ("render",), "what may run here: render, commands, python")
+    commands: tuple[str, ...] = _of(checks.strings, (), 'programs that tasks of the kind command may run here, ["ffmpeg"]; "any": all')
     tags: tuple[str, ...] = _of(checks.strings, (), "words that a task may ask for in [needs]")
     sandbox: str = _of(checks.choice("auto", "off"), "auto", "auto: bubblewrap where it works; off: the owner's choice")
     cache: int = _of(checks.size, 20_000_000_000, "size of the cache of inputs")
@@ -79,6 +80,14 @@ class NodeSettings:
     )
     join: str = _of(checks.text, "", "join code of the server")
     join_file: str = _of(checks.text, "", "file with the join code")
+
+    @property
+    def permits(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """``allow`` and ``commands`` in force, as either says something of the other: named commands are allowed to run, and allowing
+        commands without naming any means all."""
+        if self.commands and "commands" not in self.allow:
+            return (*self.allow, "commands"), self.commands
+        return self.allow, self.commands or (("any",) if "commands" in self.allow else ())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ the other way round and hands back what it holds: a drain lets running jobs fini
 from __future__ import annotations
 
 import logging
+import os
 import platform
 import threading
 from collections.abc import Callable, Sequence
@@ -19,11 +20,12 @@ from ..common.kinds.kind import Kind
 from ..common.model import Account, NodeInfo, new_id
 from ..common.security import FolderLock, JoinCode
 from ..common.settings import NodeSettings
-from . import probe, sandbox
+from . import cards, probe, renderers, sandbox
 from .contact import Contact, Dial, Line
 from .identity import NodeIdentity
+from .means import Means
 from .outbox import Outbox
-from .runner import Carrier, Couriers, Fetcher, Means, Runner
+from .runner import Carrier, Couriers, Fetcher, Runner
 from .scratch import Scratch
 from .slot import Slot
 from .workbench import Workbench
@@ -140,7 +142,8 @@ class Agent:
         settings, clock = self.settings, self.clock
         cores = settings.cores or probe.cores()
         count = settings.slots or max(1, cores // 2)
-        programs, sentences = probe.programs(settings.programs)
+        programs, sentences = renderers.find(settings.programs, self.data / "renderers.json", os.environ)
+        allow, commands = settings.permits
         for sentence in sentences:
             log.warning("%s", sentence)
         confinement = sandbox.try_out(self.data, settings.sandbox)
@@ -148,7 +151,7 @@ class Agent:
             log.warning("Programs are not confined here (%s): this node runs the built-in render kinds only.", confinement.reason)
         outbox = Outbox(self.data)
         cache = self._cache or _cache(self.data, settings, clock)
-        memory, gpus = settings.memory or probe.memory(), probe.gpus()
+        memory, gpus = settings.memory or probe.memory(), cards.Cards(cards.find())
         version = _version()
 
         def describe() -> NodeInfo:
@@ -159,9 +162,10 @@ class Agent:
                 cores=cores,
                 memory=memory,
                 disk=probe.free_disk(self.data),
-                gpus=gpus,
-                programs=programs,
-                allow=tuple(settings.allow),
+                gpus=tuple(card.title for card in gpus.all),
+                programs=tuple(programs),
+                allow=allow,
+                commands=commands,
                 tags=tuple(settings.tags),
                 confined=confinement.words,
                 bundles=tuple(cache.held())[:64],
@@ -184,19 +188,24 @@ class Agent:
         )
         couriers = self._couriers or _couriers(contact, identity, clock)
         means = Means(
-            allow=tuple(settings.allow),
-            programs=programs,
+            allow=allow,
+            commands=commands,
+            programs=tuple(programs),
+            cards=gpus,
             confinement=confinement,
             cores=max(1, cores // count),
             keep_free=settings.keep_free,
         )
-        runner = Runner(means=means, kinds=self._kinds or _kind, cache=cache, couriers=couriers, scratch=scratch, clock=clock)
+
+        def runner() -> Runner:
+            return Runner(means=means, kinds=self._kinds or _kind, cache=cache, couriers=couriers, scratch=scratch, clock=clock)
+
         self.slots = tuple(
             Slot(
                 number,
                 count,
                 contact=contact,
-                bench=Workbench(number, runner=runner, outbox=outbox, scratch=scratch, couriers=couriers, clock=clock),
+                bench=Workbench(number, runner=runner(), outbox=outbox, scratch=scratch, couriers=couriers, clock=clock),
                 outbox=outbox,
                 room=room,
                 alone=settings.alone,

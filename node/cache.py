@@ -151,6 +151,7 @@ class Cache:
                         self._get(pack, courier, go_on)
                     note("unpacking")
                     self._unpack(manifest, files, tree, small)
+            (tree / "files").mkdir(exist_ok=True)  # a job that needs no file still has a folder
             served.add(needs)
             return tree / "files"
 

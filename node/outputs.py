@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,9 +24,31 @@ LONGEST = 255
 """Files of one job, and characters of a path: all of them have to fit into one message."""
 
 
+def make_plain(scratch: Path) -> None:
+    """Leave nothing below ``scratch`` but folders and files that can be read; raise OutputRejected where ``out`` is no folder any more.
+
+    Before anything else, a kind's ``finish`` above all, looks at what a program has left: outside of its confinement a link that it made
+    leads anywhere, and whoever writes or tidies through it does so in somebody else's files. The program has to be dead.
+    """
+    for _, folders, files, handle in os.fwalk(scratch, follow_symlinks=False):
+        for name in (*folders, *files):
+            mode = os.stat(name, dir_fd=handle, follow_symlinks=False).st_mode
+            if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+                os.unlink(name, dir_fd=handle)
+            elif mode & stat.S_IRWXU != stat.S_IRWXU and (stat.S_ISDIR(mode) or not mode & stat.S_IRUSR):
+                os.chmod(name, stat.S_IRWXU, dir_fd=handle)
+    _check_folder(scratch / "out")
+
+
+def _check_folder(out: Path) -> None:
+    if out.is_symlink() or not out.is_dir():
+        raise OutputRejected("The job has put something else into the place of its folder for outputs.")
+
+
 def collect(out: Path, patterns: Sequence[str]) -> tuple[Output, ...]:
     """The outputs, sorted by path; with their bytes where they are small. Raises OutputRejected naming what is missing."""
     root = os.fspath(out)
+    _check_folder(out)
     names = dict(_plain_files(root))
     chosen: dict[str, int] = {}
     for pattern in patterns:

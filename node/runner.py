@@ -1,8 +1,8 @@
 """One grant, from the lease to its result: check, fetch, run, collect.
 
 What this machine cannot do is given back (RETURNED, which costs the task no attempt); what the job itself did wrong is a
-failure with its evidence. A program is watched for its end, its time, its progress and for a word from the link thread, and
-whatever it leaves running is ended before its outputs are looked at.
+failure with its evidence. A job that can be done by the slot's warm program is; else it gets a program of its own, and whatever that
+leaves running is ended before its outputs are looked at.
 
 A recipe that is a call into our own code (``Recipe.call``) runs right here, in the work thread: no process, no thread, no
 sync to disk, so that thousands a second are possible. It cannot be interrupted; kinds keep such calls short.
@@ -26,21 +26,18 @@ from ..common import proc, process
 from ..common.clock import Clock
 from ..common.errors import ClusterRayError, DiskFull, FileError, KindError, LinkError, OutputRejected, UsageError
 from ..common.kinds.kind import Kind, Place, Recipe, Stage
-from ..common.model import Account, Cause, Failure, Output, PackRef, Program, Result, TaskSpec, new_id
-from .outputs import collect
+from ..common.model import Account, Cause, Failure, Output, PackRef, Result, TaskSpec
+from .means import Means
+from .outputs import collect, make_plain
 from .probe import free_disk
-from .sandbox import Confinement
-from .scratch import Note, Scratch
+from .program import MIB, Ended, Launch, Launcher, Watch, returned
+from .scratch import Scratch
+from .warm import WarmSlot
 from .work import LINE_CAP, Work
 
 log = logging.getLogger(__name__)
 
-LOOK = 0.25
-"""Seconds between two looks at a running program's clock; its end is noticed at once."""
 FETCH_ROUNDS = 3
-MIB = 1 << 20
-NICE = 5
-"""Jobs yield to the agent's beats and to the person at the machine."""
 _MEMORY_WORDS = ("MemoryError", "std::bad_alloc", "Out of memory", "out of memory", "Cannot allocate memory")
 
 
@@ -68,18 +65,6 @@ Couriers = Callable[[Account, threading.Event], Carrier]
 """(account, stop event) -> a courier that connects when it is used."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Means:
-    """What this node has and allows."""
-
-    allow: tuple[str, ...]
-    programs: tuple[Program, ...]
-    confinement: Confinement
-    cores: int
-    """One slot's share."""
-    keep_free: int
-
-
 @dataclass(frozen=True)
 class Outcome:
     """How a grant ended. ``result`` None: nothing to report. ``out``: the folder whose files have to be sent first."""
@@ -89,20 +74,8 @@ class Outcome:
     no_room: bool = False
 
 
-class Ended(Exception):
-    """The attempt is over without outputs."""
-
-    def __init__(self, failure: Failure | None, *, no_room: bool = False) -> None:
-        self.failure = failure
-        self.no_room = no_room
-
-
-def _returned(sentence: str, *, no_room: bool = False) -> Ended:
-    return Ended(Failure(cause=Cause.RETURNED, sentence=sentence), no_room=no_room)
-
-
 class Runner:
-    """Runs grants one after another. Scratch folders of outcomes with files are the caller's to remove."""
+    """Runs the grants of one slot, one after another. Scratch folders of outcomes with files are the caller's to remove."""
 
     def __init__(
         self,
@@ -120,6 +93,16 @@ class Runner:
         self._couriers = couriers
         self._scratch = scratch
         self._clock = clock
+        self._launcher = Launcher(means=means, scratch=scratch, clock=clock)
+        self._warm = WarmSlot(launcher=self._launcher, pin=cache.use, scratch=scratch, cards=means.cards, clock=clock)
+
+    def rest(self) -> float | None:
+        """For the work thread between two jobs: ends a warm program that has idled; returns in how many seconds to call again."""
+        return self._warm.rest()
+
+    def close(self) -> None:
+        """For the work thread at its end."""
+        self._warm.close()
 
     def run(self, work: Work) -> Outcome:
         """Do it; never raises."""
@@ -159,23 +142,37 @@ class Runner:
         grant = work.grant
         kind = self._kind(work)
         spec = TaskSpec(kind=grant.kind, name=grant.task_name, options=grant.options, limits=grant.limits, needs=grant.needs)
+        self._check_commands(kind, spec)
         stage = _stage(kind, spec, grant.stage)
         programs = self._programs(grant.program)
         self._check_room(grant.needs.scratch)
-        with self._cache.use(grant.bundle):
+        with self._cache.use(grant.bundle), self._means.cards.take(grant.needs.gpu, self._warm.end) as cards:
+            if cards is None:
+                raise returned(f"The job needs {grant.needs.gpu} graphics cards of its own; not so many of this node's are free.")
             inputs = self._fetch(work)
-            place = Place(inputs=inputs, scratch=self._scratch.make(work.lease), cores=self._means.cores, programs=programs)
+            scratch = self._scratch.make(work.lease)
+            place = Place(inputs=inputs, scratch=scratch, cores=self._means.cores, programs=programs, gpus=cards)
             work.enter("working")
             recipe = stage.process(spec, grant.region, place)
+            outputs = self._warm.run(work, recipe, place, lambda: self._gather(work, recipe, place))
+            if outputs is not None:
+                return outputs
             if recipe.call is not None:
                 self._check_stop(work)
                 recipe.call()
             else:
-                self._run_program(work, recipe, place)
-            if recipe.finish is not None:
-                recipe.finish()
-            self._check_stop(work)
-            return collect(place.scratch / "out", recipe.outputs)
+                self._run_alone(work, recipe, place)
+            return self._gather(work, recipe, place)
+
+    def _gather(self, work: Work, recipe: Recipe, place: Place) -> tuple[Output, ...]:
+        """What the job made, after its end."""
+        if recipe.call is None:
+            make_plain(place.scratch)
+        if recipe.finish is not None:
+            recipe.finish()
+        self._check_stop(work)
+        work.advance(1.0)
+        return collect(place.scratch / "out", recipe.outputs)
 
     # --- may we, can we
 
@@ -184,19 +181,28 @@ class Runner:
         try:
             kind = self._kinds(grant.kind)
         except UsageError as error:
-            raise _returned(f"This node does not know the kind {grant.kind!r}: {error}") from error
+            raise returned(f"This node does not know the kind {grant.kind!r}: {error}") from error
         if kind.version != grant.kind_version:
-            raise _returned(
+            raise returned(
                 f"This node has version {kind.version} of the kind {grant.kind!r}, the server {grant.kind_version}: "
                 "install the same version of ClusterRay on both."
             )
         if kind.allow not in self._means.allow:
-            raise _returned(f"The owner of this node does not allow {kind.allow!r} there ([node] allow).")
+            raise returned(f"The owner of this node does not allow {kind.allow!r} there ([node] allow).")
         built_in = kind.allow == "render" and type(kind).__module__.startswith(__package__.rpartition(".")[0] + ".common.")
         objection = self._means.confinement.objection(built_in_render=built_in)
         if objection:
-            raise _returned(f"The kind {grant.kind!r} may not run here: {objection}")
+            raise returned(f"The kind {grant.kind!r} may not run here: {objection}")
         return kind
+
+    def _check_commands(self, kind: Kind, spec: TaskSpec) -> None:
+        """The programs that the options lead to, as the kind here reads them: what the task says that it needs proves nothing."""
+        if kind.allow != "commands" or "any" in self._means.commands:
+            return
+        for name in kind.needs(spec).command.split() or ["?"]:  # a kind that does not say which may run where all may
+            if name not in self._means.commands:
+                allowed = ", ".join(self._means.commands) or "none"
+                raise returned(f"The owner of this node does not allow the program {name!r} there ([node] commands has {allowed}).")
 
     def _programs(self, wanted: str) -> dict[str, str]:
         if not wanted:
@@ -206,12 +212,12 @@ class Runner:
             if one.name == name and (not version or one.version == version):
                 return {name: one.path}
         here = ", ".join(f"{one.name} {one.version}" for one in self._means.programs if one.name == name) or f"no {name}"
-        raise _returned(f"The job needs {name} {version}; this node has {here}.")
+        raise returned(f"The job needs {name} {version}; this node has {here}.")
 
     def _check_room(self, scratch: int) -> None:
         free, needed = free_disk(self._scratch.folder), self._means.keep_free + scratch
         if free < needed:
-            raise _returned(
+            raise returned(
                 f"The disk of this node has {free // MIB} MiB free below {self._scratch.folder}; "
                 f"{needed // MIB} MiB are needed ([node] keep_free and what the job asks for).",
                 no_room=True,
@@ -232,75 +238,48 @@ class Runner:
             try:
                 return self._cache.fetch(grant.bundle, grant.region.needs, courier, work.enter, go_on=lambda: self._check_stop(work))
             except DiskFull as error:
-                raise _returned(str(error), no_room=True) from error
+                raise returned(str(error), no_room=True) from error
             except (FileError, LinkError) as error:
                 self._check_stop(work)
                 log.info("lease %s: fetching failed: %s", work.lease[:8], error)
                 if last or not work.renew_account():
                     self._check_stop(work)
-                    raise _returned(f"The task's files could not be fetched: {error}") from error
+                    raise returned(f"The task's files could not be fetched: {error}") from error
             finally:
                 courier.close()
         raise AssertionError("unreachable")
 
     # --- run
 
-    def _run_program(self, work: Work, recipe: Recipe, place: Place) -> None:
-        env = process.plain_env(place.scratch) | {"TMPDIR": str(place.scratch / "tmp")} | dict(recipe.env)
-        mark = new_id()
-        env[proc.MARK] = mark
-        cwd = recipe.cwd or place.scratch
-        (place.scratch / "tmp").mkdir(exist_ok=True)
-        argv = self._means.confinement.wrap(
-            recipe.argv,
+    def _run_alone(self, work: Work, recipe: Recipe, place: Place) -> None:
+        """The job in a program of its own."""
+        watch = Watch(work, recipe.progress, self._clock)
+        killed_before = proc.oom_kills()
+        launch = Launch(
+            name=work.lease,
+            folder=place.scratch,
+            argv=recipe.argv,
+            env=recipe.env,
             inputs=place.inputs,
-            scratch=place.scratch,
-            cwd=cwd,
-            env=env,
+            cwd=recipe.cwd or place.scratch,
             see=recipe.see,
             network=recipe.network,
+            cards=place.gpus,
+            memory=work.grant.needs.memory,
         )
-        watch = _Watch(work, recipe, self._clock)
-        killed_before = proc.oom_kills()
-        self._scratch.note(work.lease, Note(mark=mark))
-        running = process.start(argv, cwd=cwd, env=env, limits=self._limits(work), on_line=watch.hear, mark=mark)
+        running = self._launcher.start(launch, watch.hear)
         try:
-            self._scratch.note(work.lease, Note(mark=mark, pid=running.pid, started=running.started))
-            code = self._wait(work, running, watch)
+            self._launcher.attend(work, running, watch, running.ended)
         except BaseException:
             running.stop()
             raise
         running.sweep()
+        code = running.poll() or 0
         if code != 0:
             if self._means.confinement.bwrap and 128 < code <= 128 + 64:
                 code = 128 - code  # bwrap tells a signal as a shell does
             raise Ended(self._diagnose(recipe, code, running.lines(), proc.oom_kills() > killed_before))
         work.advance(1.0)
-
-    def _limits(self, work: Work) -> process.ProcessLimits:
-        memory = work.grant.needs.memory
-        # Address space is more than memory: stacks, arenas of malloc and libraries are reserved and never touched.
-        room = memory + (256 + 128 * self._means.cores) * MIB if memory else 0
-        most = max(64 * MIB, free_disk(self._scratch.folder) - self._means.keep_free)
-        return process.ProcessLimits(address_space=room, file_size=most, nice=NICE)
-
-    def _wait(self, work: Work, running: process.Running, watch: _Watch) -> int:
-        limits = work.grant.limits
-        begun = self._clock.monotonic()
-        while not self._clock.wait(running.ended, LOOK):
-            if work.stop.is_set():
-                running.stop()
-                raise Ended(work.failure())
-            now = self._clock.monotonic()
-            if limits.timeout > 0 and now - begun > limits.timeout:
-                running.stop()
-                sentence = f"The job took longer than its limit of {limits.timeout:g} s ([limits] timeout)."
-                raise Ended(Failure(cause=Cause.TIMEOUT, sentence=sentence, tail=running.lines()))
-            if limits.stall > 0 and now - watch.moved > limits.stall:
-                running.stop()
-                sentence = f"The job showed no progress for {limits.stall:g} s ([limits] stall)."
-                raise Ended(Failure(cause=Cause.STALL, sentence=sentence, tail=running.lines()))
-        return running.poll() or 0
 
     def _diagnose(self, recipe: Recipe, code: int, tail: Sequence[str], oom: bool) -> Failure:
         if self._means.confinement.bwrap and code == 1 and len(tail) == 1 and tail[0].startswith("bwrap: "):
@@ -320,30 +299,12 @@ class Runner:
         return failure
 
 
-class _Watch:
-    """Hears a program's lines: progress goes into the beats, all else into the submitter's log."""
-
-    def __init__(self, work: Work, recipe: Recipe, clock: Clock) -> None:
-        self._work = work
-        self._progress = recipe.progress
-        self._clock = clock
-        self.moved = clock.monotonic()
-        """When it last went on; without a progress parser any line counts."""
-
-    def hear(self, line: str) -> None:
-        fraction = self._progress(line) if self._progress is not None else None
-        if fraction is None:
-            self._work.say(line)
-        if self._progress is None or (fraction is not None and self._work.advance(fraction)):
-            self.moved = self._clock.monotonic()
-
-
 def _stage(kind: Kind, spec: TaskSpec, name: str) -> Stage:
     stages: Sequence[Stage] = kind.stages(spec)
     for number, stage in enumerate(stages):
         if name in (stage.name, str(number)):  # the server counts them
             return stage
-    raise _returned(f"The kind {spec.kind!r} on this node has no stage {name!r}.")
+    raise returned(f"The kind {spec.kind!r} on this node has no stage {name!r}.")
 
 
 def _blame(error: Exception, kind: str) -> Failure:

@@ -18,10 +18,13 @@ from pathlib import Path
 
 from ..common import process
 from ..common.errors import FileError
+from .cards import devices
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 CONFIGURATION = ("/etc/povray", "/etc/fonts", "/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
 NETWORK = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/ssl", "/etc/ca-certificates")
+DRIVERS = ("/etc/OpenCL", "/etc/vulkan", "/etc/glvnd", "/opt/rocm")
+"""Where drivers of graphics cards are named."""
 TRIAL_SECONDS = 10.0
 
 
@@ -53,6 +56,7 @@ class Confinement:
         env: Mapping[str, str],
         see: Iterable[Path] = (),
         network: bool = False,
+        cards: bool = False,
     ) -> tuple[str, ...]:
         """The argv that runs ``argv`` confined; unconfined, ``argv`` itself (its environment is then for the caller to pass).
 
@@ -68,9 +72,13 @@ class Confinement:
         if network:
             words.append("--share-net")
         words += ["--proc", "/proc", "--dev", "/dev"]
+        if cards:
+            for path in devices():
+                words += ["--dev-bind-try", path, path]
+            words += ["--ro-bind-try", "/sys", "/sys"]  # where the drivers of AMD and Intel look up their cards
         words += ["--bind", str(scratch / "tmp"), "/tmp"] if (scratch / "tmp").is_dir() else ["--tmpfs", "/tmp"]
         words += _system()
-        for path in CONFIGURATION + (NETWORK if network else ()):
+        for path in CONFIGURATION + (NETWORK if network else ()) + (DRIVERS if cards else ()):
             words += ["--ro-bind-try", path, path]
         for shown in dict.fromkeys((*_home_of(argv[0], scratch), *_our_environment(), *(str(path.absolute()) for path in see))):
             if not scratch.is_relative_to(shown):  # never a folder that holds our own data
@@ -134,7 +142,7 @@ def _system() -> list[str]:
 
 
 def _home_of(program: str, scratch: Path) -> tuple[str, ...]:
-    """Where a renderer outside of /usr keeps itself: its folder, or of ``X/bin/program`` also X/lib, X/share and X/etc.
+    """Where a renderer outside of /usr keeps itself: its folder; of ``X/bin/program`` also X/lib, X/share, X/etc; an environment X whole.
 
     A program that lies in a folder that also holds our data (someone's home) is shown alone.
     """
@@ -143,7 +151,9 @@ def _home_of(program: str, scratch: Path) -> tuple[str, ...]:
     folders: list[Path] = []
     for folder in dict.fromkeys((Path(program).parent, Path(program).resolve().parent)):
         folders.append(folder)
-        if folder.name == "bin":
+        if folder.name == "bin" and (folder.parent / "pyvenv.cfg").is_file() and not scratch.is_relative_to(folder.parent):
+            folders.append(folder.parent)  # an environment of Python's is found by this file
+        elif folder.name == "bin":
             folders += [folder.parent / name for name in ("lib", "lib64", "share", "etc")]
     return tuple(str(folder) for folder in folders if folder.is_dir() and not _shown(folder))
 
@@ -155,4 +165,3 @@ def _our_environment() -> tuple[str, ...]:
 def _shown(folder: Path) -> bool:
     """Whether the system's folders hold it already; the root itself is never shown."""
     return folder == Path("/") or any(folder.is_relative_to(name) for name in SYSTEM)
-

@@ -144,14 +144,24 @@ def remove_tree(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     if not path.exists():
         return
-    for folder, names, _ in os.walk(path):
-        for name in (".", *names):
-            try:
-                inner = Path(folder, name)
-                if not inner.is_symlink():
-                    inner.chmod(0o700)
-            except OSError:
-                pass
+    _unlock(path)
+    for _, names, _, handle in os.fwalk(path, follow_symlinks=False):
+        for name in names:
+            _unlock(name, handle)
     shutil.rmtree(path, ignore_errors=True)
     if path.exists():
         log.warning("%s cannot be removed wholly; the next start tries again", path)
+
+
+def _unlock(name: str | Path, above: int | None = None) -> None:
+    """Make a folder readable, unless it is a link: a warm program that is still alive may exchange one for the other at any time."""
+    try:
+        handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY, dir_fd=above)
+    except OSError:
+        return
+    try:
+        os.chmod(f"/proc/self/fd/{handle}", 0o700)  # noqa: PTH101  (of what is open, not of a name)
+    except OSError:
+        pass
+    finally:
+        os.close(handle)

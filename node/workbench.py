@@ -39,6 +39,10 @@ class Runs(Protocol):
 
     def run(self, work: Work) -> Outcome: ...
 
+    def rest(self) -> float | None: ...
+
+    def close(self) -> None: ...
+
 
 class Workbench:
     """See the head of the file. ``bell`` rings when the link thread has something to say."""
@@ -215,8 +219,11 @@ class Workbench:
         return True
 
     def _loop(self) -> None:
-        while self.step():
-            pass
+        try:
+            while self.step(self._runner.rest()) or not self._closing:
+                pass
+        finally:
+            self._runner.close()
 
     def _do(self, work: Work, parcel: Parcel | None) -> None:
         if parcel is None and not work.stop.is_set():
@@ -337,5 +344,3 @@ def _grant_of(parcel: Parcel) -> Grant:
         term=0.0,
         account=parcel.account,
     )
-
-

@@ -38,6 +38,7 @@ ONLY = {
 """Library -> the files (or folders) that may import it. A library of the standard kind means that one file owns the matter."""
 
 HEAVY = {"cv2", "open3d", "pycolmap", "rasterio", "pyproj", "av", "OpenEXR", "mitsuba", "bpy", "scipy", "laspy", "trimesh", "pyvips"}
+HEAVY |= {"tifffile", "imageio", "imageio_ffmpeg"}
 HEAVY |= {"nicegui", "fastapi", "uvicorn", "aiohttp", "boto3", "libcloud", "dask", "distributed", "pyspark", "pydo", "hcloud", "scaleway"}
 """Not in the base: imported inside functions, so that a node or a client without the extra still starts."""
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
 from fnmatch import fnmatch
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import clusterray
@@ -129,7 +131,30 @@ def test_entry_points_lead_somewhere(config: configparser.ConfigParser) -> None:
 
 def test_the_tests_ran_with_what_is_pinned(checkout: Path, config: configparser.ConfigParser) -> None:
     """misc/constraints.txt pins each library that setup.cfg asks for, so that a release elsewhere breaks nothing overnight."""
-    pinned = {line.split("==")[0].lower() for line in (checkout / "misc" / "constraints.txt").read_text().splitlines() if "==" in line}
-    asked = f"{config['options']['install_requires']}\n{config['options.extras_require']['test']}".split()
-    names = {line.split("[")[0].split(">")[0].split("<")[0].split("=")[0].lower() for line in asked}
-    assert {name.replace("_", "-") for name in names} - {name.replace("_", "-") for name in pinned} == set()
+
+
+    def pinned(file: str) -> set[str]:
+        return {name(line) for line in (checkout / "misc" / file).read_text().splitlines() if "==" in line}
+
+    def asked(*texts: str) -> set[str]:
+        return {name(line) for text in texts for line in text.strip().splitlines()} - {"clusterray"}
+
+    def name(line: str) -> str:
+        return re.split(r"[\[<>=; ]", line)[0].lower().replace("_", "-")
+
+    extras = dict(config["options.extras_require"])
+    assert asked(extras.pop("blender")) <= pinned("blender.txt")
+    assert asked(config["options"]["install_requires"], *extras.values()) <= pinned("constraints.txt")
+
+
+def test_the_extras_hold_what_they_are_named_for(config: configparser.ConfigParser) -> None:
+    """`all` is every library that goes into one environment; Blender's wheel pins another numpy and is never among them."""
+    extras = {name: text.split() for name, text in config["options.extras_require"].items()}
+    assert "clusterray[images,mitsuba]" in extras["all"]
+    assert "clusterray[images,mitsuba]" in extras["test"]
+    assert not [line for name in extras if name != "blender" for line in extras[name] if line.startswith("bpy")]
+
+
+def test_every_kind_of_the_house_is_an_entry_point(checkout: Path) -> None:
+    """As installed: what is missing here is missing from `clusterray kinds`."""
+    assert {point.name for point in entry_points(group="clusterray.kinds")} >= {"blender", "command", "mitsuba", "povray"}

@@ -26,6 +26,12 @@ case "$*" in
   "-m pip install"*) exit ${FAKE_PIP:-0} ;;
 esac
 """
+LOADER = """#!/bin/sh
+for name in atomic X11 Xi Xxf86vm Xfixes Xrender Xext SM ICE xkbcommon GL EGL; do
+  case " $FAKE_LACKS " in *" $name "*) ;; *) printf '\\tlib%s.so.%s (libc6,x86-64) => /lib\\n' $name "$(case $name in
+    X11|Xi|Xext|SM|ICE) echo 6 ;; Xfixes) echo 3 ;; xkbcommon) echo 0 ;; *) echo 1 ;; esac)" ;; esac
+done
+"""
 APT = """#!/bin/sh
 echo "apt-get $*" >>"$LOG"
 case "$*" in *install*) rm -f "$FAKE_NO_VENV" ;; esac
@@ -43,7 +49,7 @@ class Bench:
         self.no_venv = folder / "no-venv"
         for path in (self.folder / "misc", self.bin, self.home):
             path.mkdir(parents=True)
-        for name in ("run", "setup.cfg", "pyproject.toml", "misc/constraints.txt"):
+        for name in ("run", "setup.cfg", "pyproject.toml", "misc/constraints.txt", "misc/blender.txt"):
             shutil.copy(checkout / name, self.folder / name)
         self.tool(self.folder / "misc" / "check", '#!/bin/sh\necho "checks $*"\n')
         for name in TOOLS:
@@ -52,7 +58,8 @@ class Bench:
             (self.bin / name).symlink_to(found)
         self.tool(self.bin / "python3", PYTHON)
         self.tool(self.bin / "apt-get", APT)
-        for name in ("povray", "bwrap", "ip", "ps"):
+        self.tool(self.bin / "ldconfig", LOADER)
+        for name in ("povray", "blender", "bwrap", "ip", "ps"):
             self.tool(self.bin / name, "#!/bin/sh\n")
         self.be("root")
 
@@ -81,7 +88,12 @@ class Bench:
     @property
     def pip(self) -> list[str]:
         """What pip was asked to install."""
-        return [line.split("misc/constraints.txt ")[1] for line in self.asked if " -m pip install" in line]
+        return [line.split("misc/constraints.txt ")[1] for line in self.asked if " -m pip install" in line and "constraints" in line]
+
+    @property
+    def wheel(self) -> list[str]:
+        """What pip was asked to install for Blender."""
+        return [line for line in self.asked if " -m pip install" in line and "misc/blender.txt" in line]
 
 
 @pytest.fixture
@@ -94,7 +106,7 @@ def test_the_first_time_sets_up_and_the_second_time_does_not(bench: Bench) -> No
     said = bench("clusterray", "tasks", "a b")
     assert "clusterray tasks a b, in" in said
     assert "making the environment .venv with Python 3.12.7" in said
-    assert bench.pip == ["-e ."]
+    assert bench.pip == ["-e .[images]"]
     assert [line for line in bench.asked if "pip check" in line]
     again = bench("clusterray", "tasks")
     assert bench.asked == ["python -V"]
@@ -170,8 +182,77 @@ def test_who_may_not_gets_the_command_to_type(bench: Bench) -> None:
     """Exactly, and nothing was done before."""
     (bench.bin / "povray").unlink()
     bench.be("guest")
-    assert "please type: sudo apt-get install --no-install-recommends povray #" in bench("demo", code=1)
+    assert "please type: sudo apt-get install --no-install-recommends povray #" in bench("test", code=1)
     assert bench.asked == []
+
+
+def test_the_demo_takes_mitsuba_where_pov_ray_cannot_be_had(bench: Bench) -> None:
+    """Who may not install it, or has no apt-get, sees a picture all the same, as pip brings a renderer; the better way is said too."""
+    (bench.bin / "povray").unlink()
+    bench.be("guest")
+    said = bench("demo")
+    assert "please type: sudo apt-get install --no-install-recommends povray #" in said
+    assert "POV-Ray cannot be had here, so the demo renders its scene by Mitsuba instead" in said
+    assert bench.pip == ["-e .[mitsuba]"]
+    assert "clusterray demo, in" in said
+    bench("demo")
+    assert bench.pip == []
+    (bench.bin / "apt-get").unlink()
+    assert "clusterray demo, in" in bench("demo")
+
+
+def test_mitsubas_one_system_library_is_named(bench: Bench) -> None:
+    """Without it the wheel installs and fails with words that hide the reason."""
+    (bench.bin / "povray").unlink()
+    bench.be("guest")
+    said = bench("demo", code=1, FAKE_LACKS="atomic")
+    assert "please type: sudo apt-get install --no-install-recommends libatomic1 #" in said
+    assert bench.pip == []
+
+
+def test_pov_ray_is_enough_for_the_demo(bench: Bench) -> None:
+    """Its base only: none of the larger libraries."""
+    bench("demo", FAKE_LACKS="atomic X11")
+    assert bench.pip == ["-e ."]
+    assert not [line for line in bench.asked if "apt-get" in line or "blender" in line]
+
+
+@pytest.mark.parametrize("version", ["3.11.2", "3.13.5"])
+def test_the_tests_get_blenders_wheel_in_an_environment_of_its_own(bench: Bench, version: str) -> None:
+    """With the X libraries that it links; the second time neither pip nor apt-get, until the list of what goes in changes."""
+    said = bench("test", FAKE_VERSION=version, FAKE_LACKS="X11 xkbcommon EGL")
+    assert f"making the environment .venv-blender for Blender with Python {version}" in said
+    assert len(bench.wheel) == 1
+    assert bench.pip == ["-e .[test]"]
+    assert [line for line in bench.asked if line.endswith("--no-install-recommends libx11-6 libxkbcommon0 libegl1")]
+    bench("test", FAKE_VERSION=version)
+    assert (bench.pip, bench.wheel, [line for line in bench.asked if "apt-get" in line]) == ([], [], [])
+    with (bench.folder / "misc" / "blender.txt").open("a") as file:
+        file.write("# changed\n")
+    bench("test", FAKE_VERSION=version)
+    assert len(bench.wheel) == 1
+    assert not [line for line in bench.asked if "-m venv" in line]
+
+
+def test_where_there_is_no_wheel_blender_comes_from_the_system(bench: Bench) -> None:
+    """Debian's package, which brings its own libraries; one that is there already is taken as it is."""
+    (bench.bin / "blender").unlink()
+    said = bench("test", FAKE_VERSION="3.12.7")
+    assert "Blender's wheel cannot be had here" in said
+    assert [line for line in bench.asked if line.endswith("--no-install-recommends blender")]
+    assert bench.wheel == []
+
+
+def test_install_puts_blender_beside_its_environment(bench: Bench) -> None:
+    """Where a node looks for it; pip never sees it among the other extras, since no environment can hold both."""
+    bench.be("guest")
+    said = bench("install", "images,blender,mitsuba", FAKE_VERSION="3.11.2", FAKE_LACKS="X11 atomic")
+    assert bench.pip == [f"{bench.folder}[images,mitsuba]"]
+    assert len(bench.wheel) == 1
+    assert (bench.home / ".local/lib/clusterray-blender/bin/python").exists()
+    assert "a node needs more; type: sudo apt-get install --no-install-recommends povray-includes" in said or "libatomic1 libx11-6" in said
+    assert bench("install", "blender", FAKE_VERSION="3.11.2").count("installing Blender") == 0
+    assert bench.pip == [str(bench.folder)]
 
 
 def test_a_missing_bubblewrap_stops_nobody(bench: Bench) -> None:
@@ -187,7 +268,7 @@ def test_a_system_without_apt_is_told_what_is_missing(bench: Bench) -> None:
     """Other distributions have the same programs under names of their own."""
     (bench.bin / "povray").unlink()
     (bench.bin / "apt-get").unlink()
-    assert "please install what Debian calls: povray" in bench("demo", code=1)
+    assert "please install what Debian calls: povray" in bench("test", code=1)
 
 
 def test_debians_python_gets_its_venv_package(bench: Bench) -> None:
@@ -227,6 +308,7 @@ def test_help_and_an_unknown_command(bench: Bench) -> None:
 
 def test_this_machine_has_what_the_suite_needs() -> None:
     """A missing renderer fails the tests: nothing is skipped."""
+    assert (Path(__file__).parents[1] / ".venv-blender").is_dir() or shutil.which("blender"), "./run test makes it"
     missing = [name for name in ("povray", "bwrap", "ip", "ps") if not shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")]
     assert missing == [], "./run test installs them, or says what to type"
 

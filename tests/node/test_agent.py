@@ -15,7 +15,7 @@ from clusterray.common import proc, process
 from clusterray.common.clock import SystemClock
 from clusterray.common.errors import AlreadyRunning, Refused
 from clusterray.common.kinds.echo import ECHO
-from clusterray.common.kinds.kind import Place, Recipe
+from clusterray.common.kinds.kind import Place, Recipe, Warm
 from clusterray.common.model import Cause, Region, Role, TaskSpec
 from clusterray.common.security import JoinCode
 from clusterray.common.settings import NodeSettings
@@ -40,9 +40,9 @@ class ProgramKind:
         return Recipe(argv=(sys.executable, str(PROGRAMS / f"{name}.py"), *words))
 
 
-def make(data: Path, server: ScriptedServer, slots: int = 1, **more: Any) -> Agent:
+def make(data: Path, server: ScriptedServer, slots: int = 1, kind: Any = None, **more: Any) -> Agent:
     def kinds(name: str) -> Any:
-        return ECHO if name == "echo" else ProgramKind()
+        return ECHO if name == "echo" else kind or ProgramKind()
 
     return Agent(
         NodeSettings(slots=slots, sandbox="off", keep_free=0, name="test"),
@@ -198,3 +198,32 @@ def _is_deaf(pid: int) -> bool:
         return str(PROGRAMS / "deaf.py").encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
+
+
+class WarmKind(ProgramKind):
+    """Its jobs leave the process id of who did them."""
+
+    name = "warm"
+
+    def process(self, task: TaskSpec, region: Region, place: Place) -> Recipe:
+        program = str(PROGRAMS / "warm.py")
+        warm = Warm(key="k", argv=(sys.executable, "-u", program), request={})
+        return Recipe(argv=(sys.executable, program, str(place.scratch / "out")), warm=warm, outputs=("pid",))
+
+
+def test_a_slot_keeps_a_warm_program_and_takes_it_along_when_it_leaves(build: Callable[..., Agent], server: ScriptedServer) -> None:
+    """Two jobs, one process; an idle node that is drained leaves none behind."""
+    agent = build(kind=WarmKind())
+    agent.start()
+    pids = []
+    for number in range(2):
+        server.give(grant("warm", stage="warm", lease=f"l{number}"))
+        assert server.wait_for(lambda s, lease=f"l{number}": lease in s.results)
+        (output,) = server.results[f"l{number}"].outputs
+        assert output.data is not None
+        pids.append(int(output.data))
+    assert pids[0] == pids[1]
+    assert proc.look(pids[0]) is not None
+    agent.stop()
+    assert agent.join(10)
+    assert proc.look(pids[0]) is None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from clusterray.common.bundle import Prepared, make_bundle
+from clusterray.common.bundle import Prepared, derive_bundle, make_bundle
 from clusterray.common.clock import SystemClock
 from clusterray.common.errors import DiskFull, FileError, TransferError
 from clusterray.common.model import Account, PackRef
@@ -290,3 +290,27 @@ def test_a_full_disk_is_said_before_the_download(node: Node, tmp_path: Path) -> 
     assert a.bundle.digest not in node.cache.held()
     node.free = 1 << 40
     assert node.fetch(b, store)["big"] == b"\1" * MIB
+
+
+def test_what_a_job_leaves_out_is_not_fetched(node: Node) -> None:
+    """`!path` in the needs: the rest is there, and a later job that needs all completes the tree."""
+    prepared = node.bundle()
+    store = Store(prepared)
+    assert node.fetch(prepared, store, "!mesh.bin", "!tex") == {path: FILES[path] for path in ("scene.pov", "inc/a.inc", "empty")}
+    assert len(BIG) not in store.asked and len(TEXTURE) not in store.asked
+    assert node.fetch(prepared, store) == FILES
+
+
+def test_a_derived_bundle_costs_only_its_new_packs(node: Node, tmp_path: Path) -> None:
+    """The next stage of a task brings what the last one made; what was fetched for that is not fetched again."""
+    before = node.bundle()
+    store = Store(before)
+    node.fetch(before, store)
+    made = tmp_path / "made/stages/one/x.bin"
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"x" * 5000)
+    after, fresh = derive_bundle(before.manifest, tmp_path / "made", tmp_path / "work")
+    second = Store(before, after)
+    second._packs.update({pack.digest: after for pack in fresh})
+    assert node.fetch(after, second) == {**FILES, "stages/one/x.bin": b"x" * 5000}
+    assert sorted(second.asked) == sorted(pack.size for pack in fresh)

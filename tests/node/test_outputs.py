@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from clusterray.common.errors import OutputRejected
-from clusterray.node.outputs import INLINE, collect
+from clusterray.node.outputs import INLINE, collect, make_plain
 
 
 def paths(out: Path, *patterns: str) -> list[str]:
@@ -54,6 +54,29 @@ def test_links_are_never_followed(out: Path, tmp_path_factory: pytest.TempPathFa
     assert "pipe" not in paths(out, "**/*")
 
 
+def test_what_a_program_left_is_made_plain(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Links and pipes go and lead nowhere; what the program locked can be read; the rest stays as it is."""
+    theirs = tmp_path_factory.mktemp("theirs")
+    (theirs / "file").write_text("x")
+    (theirs / "file").chmod(0)
+    (tmp_path / "out" / "locked").mkdir(parents=True)
+    (tmp_path / "out" / "locked" / "a").write_text("a")
+    (tmp_path / "out" / "locked" / "a").chmod(0)
+    (tmp_path / "out" / "locked").chmod(0)
+    (tmp_path / "out" / "link").symlink_to(theirs / "file")
+    (tmp_path / "room").symlink_to(theirs)
+    os.mkfifo(tmp_path / "out" / "pipe")
+    make_plain(tmp_path)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["out", "out/locked", "out/locked/a"]
+    assert (tmp_path / "out" / "locked" / "a").stat().st_mode & 0o400
+    assert not (theirs / "file").stat().st_mode & 0o777
+    (tmp_path / "out" / "locked").rename(tmp_path / "other")
+    (tmp_path / "out").rmdir()
+    (tmp_path / "out").symlink_to(tmp_path / "other")
+    with pytest.raises(OutputRejected, match="into the place of its folder"):
+        make_plain(tmp_path)
+
+
 def test_small_outputs_carry_their_bytes(tmp_path: Path) -> None:
     """All together, or none."""
     (tmp_path / "a").write_bytes(bytes(INLINE - 1))
@@ -74,3 +97,12 @@ def test_names_that_cannot_be_sent_are_refused(tmp_path: Path, name: str) -> Non
     path.write_bytes(b"x")
     with pytest.raises(OutputRejected, match="cannot be sent"):
         collect(tmp_path, ("**/*",))
+
+
+def test_the_folder_itself_may_not_be_a_link(tmp_path: Path) -> None:
+    """Else a job could have the agent send any folder of the node, its token included."""
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / "token").write_text("secret")
+    (tmp_path / "out").symlink_to(tmp_path / "node")
+    with pytest.raises(OutputRejected, match="folder for outputs"):
+        collect(tmp_path / "out", ("**/*",))

@@ -13,11 +13,15 @@ import pytest
 from clusterray.common import proc
 from clusterray.common.clock import SystemClock
 from clusterray.common.errors import OutputRejected, TransferError, UsageError
+from clusterray.common.kinds.command_items import MANIFEST
+from clusterray.common.kinds.command_outputs import seal
 from clusterray.common.kinds.kind import Place, Recipe
 from clusterray.common.model import Account, Cause, Failure, Grant, Limits, Needs, Program, Region, TaskSpec
 from clusterray.common.testing_node import FolderCache, FolderCourier, grant
 from clusterray.node import sandbox
-from clusterray.node.runner import Means, Outcome, Runner
+from clusterray.node.cards import Card, Cards
+from clusterray.node.means import Means
+from clusterray.node.runner import Outcome, Runner
 from clusterray.node.sandbox import Confinement
 from clusterray.node.scratch import Scratch
 from clusterray.node.work import Ending, Work
@@ -35,8 +39,11 @@ class TestKind:
     __test__ = False
     name, version, options = "test", 1, ()
 
-    def __init__(self, make: Callable[[Place], Recipe], allow: str = "render") -> None:
-        self.make, self.allow = make, allow
+    def __init__(self, make: Callable[[Place], Recipe], allow: str = "render", command: str = "") -> None:
+        self.make, self.allow, self.command = make, allow, command
+
+    def needs(self, spec: TaskSpec) -> Needs:
+        return msgspec.structs.replace(spec.needs, command=self.command)
 
     def stages(self, task: TaskSpec) -> tuple[Any, ...]:
         return (TestStage(self.make),)
@@ -64,13 +71,16 @@ class Bench:
         self.cache = FolderCache(self.inputs)
         self.confinement = Confinement()
         self.allow: tuple[str, ...] = ("render",)
+        self.commands: tuple[str, ...] = ()
+        self.command = ""
         self.programs: tuple[Program, ...] = ()
+        self.cards = Cards(())
         self.keep_free = 0
         self.accounts: list[Account] = []
         self.work: Work | None = None
 
     def run(self, make: Callable[[Place], Recipe], given: Grant | None = None, *, allow: str = "render") -> Outcome:
-        kind: Any = TestKind(make, allow)
+        kind: Any = TestKind(make, allow, self.command)
 
         def kinds(name: str) -> Any:
             if name != "test":
@@ -81,7 +91,15 @@ class Bench:
             self.accounts.append(account)
             return FolderCourier(self.data, account, set())
 
-        means = Means(allow=self.allow, programs=self.programs, confinement=self.confinement, cores=2, keep_free=self.keep_free)
+        means = Means(
+            allow=self.allow,
+            commands=self.commands,
+            programs=self.programs,
+            confinement=self.confinement,
+            cores=2,
+            keep_free=self.keep_free,
+            cards=self.cards,
+        )
         runner = Runner(means=means, kinds=kinds, cache=self.cache, couriers=couriers, scratch=self.scratch, clock=SystemClock())
         self.work = self.work or Work(given or grant(), threading.Event())
         return runner.run(self.work)
@@ -241,6 +259,34 @@ def test_finish_may_reject(bench: Bench) -> None:
     assert (failure.cause, failure.sentence) == (Cause.REJECTED, "The picture is black.")
 
 
+LINKED = {
+    "the folder": ("import os; os.rmdir('out'); os.symlink({theirs!r}, 'out')", "has put something else into the place of its folder"),
+    "our list": ("import os; os.symlink({theirs!r} + '/precious', 'out/' + {name!r}); open('out/x', 'w').write('x')", ""),
+}
+
+
+@pytest.mark.parametrize("confined", [True, False])
+@pytest.mark.parametrize("what", LINKED)
+def test_links_that_a_program_leaves_do_not_lead_a_kind_elsewhere(bench: Bench, tmp_path: Path, what: str, confined: bool) -> None:
+    """What a kind tidies up and writes after the job is in the job's own folder, or nowhere."""
+    if confined:
+        bench.confinement = sandbox.try_out(tmp_path, "auto")
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for name in ("precious", "x"):
+        (theirs / name).write_text("mine")
+    code, why = LINKED[what]
+
+    def make(place: Place) -> Recipe:
+        program = code.format(theirs=str(theirs), name=MANIFEST)
+        return python(program, outputs=("x", MANIFEST), finish=lambda: seal(place.scratch / "out", {"it": ("x",)}))(place)
+
+    result = bench.run(make).result
+    assert {path.name: path.read_text() for path in theirs.iterdir()} == {"precious": "mine", "x": "mine"}
+    assert result is not None
+    assert result.failure is None if not why else result.failure is not None and why in result.failure.sentence
+
+
 def test_a_bug_in_a_kind_is_a_failure_of_the_job(bench: Bench) -> None:
     """It is told with its own words, and the node goes on."""
     failure = bench.failure(call(lambda place: 1 / 0))
@@ -277,9 +323,54 @@ def test_the_owner_decides_what_runs(bench: Bench, tmp_path: Path) -> None:
     bench.work = None
     assert "built-in render kinds only" in bench.failure(python(WRITE)).sentence  # render, but of a test
     bench.confinement, bench.work = Confinement(), None
+    bench.commands = ("any",)
     outcome = bench.run(python(WRITE), allow="commands")
     assert outcome.result is not None
     assert outcome.result.failure is None
+
+
+@pytest.mark.parametrize(
+    ("runs", "says", "missing"), [("ffmpeg", "", ""), ("ffmpeg gmic", "", ""), ("ffmpeg rm", "ffmpeg", "rm"), ("", "ffmpeg", "?")]
+)
+def test_only_programs_that_the_owner_named_run(bench: Bench, runs: str, says: str, missing: str) -> None:
+    """By what the kind on the node reads out of the options, whatever the task says that it needs."""
+    bench.allow, bench.commands, bench.command = ("render", "commands"), ("ffmpeg", "gmic"), runs
+    given = grant(needs=Needs(command=says))
+    if missing:
+        failure = bench.failure(python(WRITE), given, allow="commands")
+        assert failure.cause is Cause.RETURNED
+        said = f"does not allow the program {missing!r} there ([node] commands has ffmpeg, gmic)."
+        assert failure.sentence == f"The owner of this node {said}"
+    else:
+        outcome = bench.run(python(WRITE), given, allow="commands")
+        assert outcome.result is not None
+        assert outcome.result.failure is None
+
+
+def test_a_job_has_its_graphics_cards_to_itself_and_others_see_none(bench: Bench) -> None:
+    """By the variables that drivers heed; a job that asks for more than are free is given back."""
+    bench.cards = Cards([Card(maker="NVIDIA", number=number, name="One") for number in range(2)])
+    code = "import os; open('out/a', 'w').write(os.environ['CUDA_VISIBLE_DEVICES'] + '.')"
+    places: list[Place] = []
+
+    def make(place: Place) -> Recipe:
+        places.append(place)
+        return python(code)(place)
+
+    def seen(needs: Needs) -> tuple[bytes | None, tuple[int, ...]]:
+        bench.work = None
+        result = bench.run(make, grant(needs=needs)).result
+        assert result is not None and result.failure is None
+        return result.outputs[0].data, places[-1].gpus
+
+    assert seen(Needs()) == (b".", ())
+    assert seen(Needs(gpu=1)) == (b"0.", (0,))
+    with bench.cards.take(1) as other:
+        assert other == (0,)
+        assert seen(Needs(gpu=1)) == (b"1.", (1,))
+        bench.work = None
+        assert "2 graphics cards" in bench.failure(make, grant(needs=Needs(gpu=2))).sentence
+    assert seen(Needs(gpu=2)) == (b"0,1.", (0, 1))
 
 
 def test_the_asked_version_is_used(bench: Bench) -> None:

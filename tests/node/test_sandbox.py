@@ -93,3 +93,31 @@ def test_a_program_may_be_named_without_its_path(tmp_path: Path) -> None:
         assert process.run(words, timeout=20, cwd=scratch, env=env).code == 0
         with pytest.raises(FileError, match="no-such-program"):
             one.wrap(("no-such-program",), inputs=tmp_path / "in", scratch=scratch, cwd=scratch, env=env)
+
+
+def test_an_environment_of_python_is_shown_whole(tmp_path: Path) -> None:
+    """The real one with Blender in it: its interpreter finds its libraries by a file beside bin and lib."""
+    confinement = sandbox.try_out(tmp_path, "auto")
+    python = Path(__file__).parents[2] / ".venv-blender" / "bin" / "python"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "scratch").mkdir()
+    env = process.plain_env(tmp_path / "scratch")
+    words = confinement.wrap(
+        (str(python), "-c", "import bpy; print(bpy.app.version[0])"),
+        inputs=tmp_path / "in",
+        scratch=tmp_path / "scratch",
+        cwd=tmp_path / "scratch",
+        env=env,
+    )
+    done = process.run(words, timeout=60, cwd=tmp_path / "scratch", env=env)
+    assert done.code == 0, done.stderr
+    assert int(done.stdout.split()[-1]) >= 4
+
+
+def test_only_a_job_with_graphics_cards_sees_their_drivers(tmp_path: Path) -> None:
+    """Beside the bare /dev that every program gets."""
+    shown = [
+        Confinement(bwrap="bwrap").wrap(("true",), inputs=tmp_path, scratch=tmp_path, cwd=tmp_path, env={"PATH": "/bin"}, cards=cards)
+        for cards in (False, True)
+    ]
+    assert ["/sys" in words for words in shown] == [False, True]

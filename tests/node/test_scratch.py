@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from clusterray.common import process
 from clusterray.common.errors import FileError
-from clusterray.node.scratch import Note, Scratch
+from clusterray.node.scratch import Note, Scratch, _unlock
 
 PROGRAMS = Path(__file__).parent.parent / "programs"
 
@@ -44,6 +44,17 @@ def test_unreadable_folders_are_removed_too(tmp_path: Path) -> None:
     inner.chmod(0)
     scratch.remove("lease")
     assert list(scratch.folder.iterdir()) == []
+
+
+def test_unlocking_does_not_go_through_a_link(tmp_path: Path) -> None:
+    """A program that is still alive may exchange a folder for a link at any moment."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir(mode=0o500)
+    (tmp_path / "link").symlink_to(theirs)
+    _unlock(tmp_path / "link")
+    assert theirs.stat().st_mode & 0o777 == 0o500
+    _unlock(theirs)
+    assert theirs.stat().st_mode & 0o777 == 0o700
 
 
 def test_a_copied_folder_leaves_the_first_nodes_programs_alone(tmp_path: Path) -> None:

@@ -53,6 +53,12 @@ class FakeRunner:
         self._clock = clock
         self._scratch = scratch
 
+    def rest(self) -> float | None:
+        return None
+
+    def close(self) -> None:
+        self.closed = True
+
     def run(self, work: Work) -> Outcome:
         self.begun.append(work.lease)
         self._clock.advance(self.seconds)
