@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import OutputRejected, StitchFailed
@@ -62,6 +62,8 @@ class Rehearsal:
     work: Path
     warnings: tuple[str, ...]
     cores: int = 1
+    programs: Mapping[str, str] = field(default_factory=dict)
+    """As in Place."""
 
     def split(self, farm: FarmShape | None = None) -> list[Region]:
         return list(self.stage.split(self.spec, self.files, farm or FarmShape(slots=2)))
@@ -69,7 +71,7 @@ class Rehearsal:
     def recipe(self, region: Region) -> Recipe:
         scratch = self.work / region.name
         (scratch / "out").mkdir(parents=True, exist_ok=True)
-        return self.stage.process(self.spec, region, Place(inputs=self.inputs, scratch=scratch, cores=self.cores))
+        return self.stage.process(self.spec, region, Place(inputs=self.inputs, scratch=scratch, cores=self.cores, programs=self.programs))
 
     def process(self, region: Region) -> Folder:
         """Do one job; raises AssertionError with its diagnosis where it fails."""
@@ -119,7 +121,16 @@ def rehearse(kind: Kind, spec: TaskSpec, inputs: Path, work: Path, *, cores: int
     )
 
 
-def whole_task(kind: Kind, spec: TaskSpec, inputs: Path, work: Path, *, farm: FarmShape | None = None, cores: int = 1) -> dict[str, bytes]:
+def whole_task(
+    kind: Kind,
+    spec: TaskSpec,
+    inputs: Path,
+    work: Path,
+    *,
+    farm: FarmShape | None = None,
+    cores: int = 1,
+    programs: Mapping[str, str] | None = None,
+) -> dict[str, bytes]:
     """The assets of a task of any number of stages: examine, settle, and for each stage split, process, verify, stitch, in this process.
 
     ``work / "inputs"`` becomes the folder as the last stage saw it, with ``stages/<name>/…`` of the earlier ones.
@@ -132,7 +143,15 @@ def whole_task(kind: Kind, spec: TaskSpec, inputs: Path, work: Path, *, farm: Fa
     stages = kind.stages(settled)
     for number, stage in enumerate(stages):
         step = Rehearsal(
-            kind=kind, spec=settled, stage=stage, files=PlainFiles(merged), inputs=merged, work=work / f"{number}", warnings=(), cores=cores
+            kind=kind,
+            spec=settled,
+            stage=stage,
+            files=PlainFiles(merged),
+            inputs=merged,
+            work=work / f"{number}",
+            warnings=(),
+            cores=cores,
+            programs=programs or {},
         )
         assets = step.whole("result", shape)
         if number + 1 < len(stages):
@@ -171,9 +190,11 @@ def check_refusals(task: Rehearsal, region: Region, good: Folder) -> None:
         damaged = data[:middle] + bytes([data[middle] ^ 0x55]) + data[middle + 1 :]
         for bad in (None, b"", data[:-1], data[:middle], damaged, data + data[:64]):
             place = task.work / "bad" / f"{number}"
-            place.mkdir(parents=True, exist_ok=True)
-            for old in place.iterdir():
-                old.unlink()
+            shutil.rmtree(place, ignore_errors=True)
+            for other in good.names():
+                (place / other).parent.mkdir(parents=True, exist_ok=True)
+                (place / other).write_bytes(good.read(other))
+            (place / name).unlink()
             if bad is not None:
                 (place / name).write_bytes(bad)
             try:

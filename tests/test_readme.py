@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 import tomllib
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,24 @@ def test_ports_of_the_firewall_table() -> None:
         assert f"| {KNOWN[key].default}/tcp | `{key}` |" in README
 
 
-def test_the_task_file_shown_is_read(tmp_path: Path) -> None:
-    """The task.toml in the README can be copied as it stands."""
-    (text,) = blocks(README, "toml")
-    (tmp_path / "task.toml").write_text(text, "utf-8")
+@pytest.mark.parametrize(
+    ("number", "kind", "option", "value"),
+    [(0, "povray", "width", 317), (1, "povray", "height", 720), (2, "command", "files", "shots/*.mov")],
+)
+def test_the_task_files_shown_are_read(tmp_path: Path, number: int, kind: str, option: str, value: Any) -> None:
+    """Each task.toml in the README can be copied as it stands."""
+    texts = list(blocks(README, "toml"))
+    assert len(texts) == 3
+    (tmp_path / "task.toml").write_text(texts[number], "utf-8")
     (tmp_path / "biscuit.pov").write_text("camera { look_at 0 }\n", "utf-8")
+    (tmp_path / "shots").mkdir()
+    (tmp_path / "shots/one.mov").write_bytes(b"a film")
+    with wave.open(str(tmp_path / "track.wav"), "wb") as track:
+        track.setparams((1, 2, 8000, 0, "NONE", ""))
+        track.writeframes(bytes(16000))
     spec, warnings = read_task(tmp_path)
-    assert (spec.kind, spec.name, spec.options["width"], warnings) == ("povray", "biscuit", 317, ())
+    assert (spec.kind, warnings) == (kind, ())
+    assert spec.options[option] == value
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

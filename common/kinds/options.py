@@ -6,6 +6,7 @@ Every fault is one TaskFileError that names the option in ``key``, so that taskf
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,27 +26,43 @@ def nearest(word: str, words: Collection[str], cutoff: float = 0.55) -> str:
     return "known are " + ", ".join(sorted(words)) + "." if words else "there are none."
 
 
-def normalise(kind: str, options: Iterable[Option], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of ``options`` with a value of its type, in their order. Raises TaskFileError."""
+def normalise(kind: str, options: Iterable[Option], given: Mapping[str, Any], table: str = "") -> dict[str, Any]:
+    """Every option of ``options`` with a value of its type, in their order; tables likewise, None where absent. Raises TaskFileError.
+
+    ``table``: the dotted name of the table that this is (``animation``); empty: the options themselves.
+    """
     known = {option.name: option for option in options}
     for name in given:
         if name not in known:
-            raise TaskFileError(f'The kind {kind} has no option "{name}"; {nearest(name, known)}', key=f"options.{name}")
+            has = f'The table [{table}] has no key "{name}"' if table else f'The kind {kind} has no option "{name}"'
+            raise TaskFileError(f"{has}; {nearest(name, known)}", key=f"{table or 'options'}.{name}")
     checked: dict[str, Any] = {}
     for name, option in known.items():
         value = given.get(name, option.default)
         if value is None:
             if option.required:
-                raise TaskFileError(f'The option "{name}" is missing: {option.help}', key="options")
+                missing = f"[{table}] needs {name}" if table else f'The option "{name}" is missing'
+                raise TaskFileError(f"{missing}: {option.help}.", key=table or "options")
             checked[name] = None
-            continue
-        checked[name] = check(option, value)
+        elif option.type == "table":
+            checked[name] = _table(kind, option, value, f"{table}.{name}" if table else name)
+        else:
+            checked[name] = check(option, value, table)
     return checked
 
 
-def check(option: Option, value: Any) -> Any:
-    """``value`` as the option's type; an int is a float too, a tuple a list. Raises TaskFileError."""
-    key = f"options.{option.name}"
+def _table(kind: str, option: Option, value: Any, path: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TaskFileError(f"{path} is a table: write [{path}] on a line of its own, and its keys below.", key=path)
+    if option.options:
+        return normalise(kind, option.options, value, path)
+    return {name: check(Option(name=name, type="value"), one, path) for name, one in value.items()}
+
+
+def check(option: Option, value: Any, table: str = "") -> Any:
+    """``value`` as the option's type; an int is a float too, a tuple a list. Raises TaskFileError, with the key ``table.name``."""
+    key = f"{table or 'options'}.{option.name}"
+    called = key if table else option.name
     if option.type not in _CHECKS:
         raise ValueError(f"{option.name} has the unknown type {option.type}")
     wanted, convert = _CHECKS[option.type]
@@ -53,13 +70,13 @@ def check(option: Option, value: Any) -> Any:
         found = convert(value)
     except ValueError as error:
         more = f": {error}" if str(error) else ""
-        raise TaskFileError(f"{option.name} must be {wanted}, not {shown(value)}{more}.", key=key) from None
+        raise TaskFileError(f"{called} must be {wanted}, not {shown(value)}{more}.", key=key) from None
     if option.type == "choice" and found not in option.choices:
-        raise TaskFileError(f"{option.name} cannot be {shown(value)}; {nearest(found, option.choices)}", key=key)
+        raise TaskFileError(f"{called} cannot be {shown(value)}; {nearest(found, option.choices)}", key=key)
     if isinstance(found, int | float) and not isinstance(found, bool):
         low, high = option.minimum, option.maximum
-        if (low is not None and found < low) or (high is not None and found > high) or found != found:
-            raise TaskFileError(f"{option.name} must be {_span(low, high)}, not {shown(value)}.", key=key)
+        if (low is not None and found < low) or (high is not None and found > high) or not math.isfinite(found):
+            raise TaskFileError(f"{called} must be {_span(low, high)}, not {shown(value)}.", key=key)
     return found
 
 
@@ -72,7 +89,7 @@ def shown(value: Any) -> str:
 def _span(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"from {low:,g} to {high:,g}" if max(low, high) < 1e6 else f"from {low:.0f} to {high:.0f}"
-    return f"at least {low:g}" if low is not None else f"at most {high:g}"
+    return f"at least {low:g}" if low is not None else f"at most {high:g}" if high is not None else "a finite number"
 
 
 def _int(value: Any) -> int:
@@ -118,6 +135,21 @@ def _tiles(value: Any) -> str | list[int]:
     return [columns, rows]
 
 
+def _value(value: Any) -> Any:
+    """Numbers, texts, lists and tables, as JSON carries them to the farm: it has no dates, infinities or longer whole numbers."""
+    if isinstance(value, Mapping):
+        return {str(name): _value(one) for name, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_value(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("it must be finite")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ValueError("it is too large")
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError("write a date or time in quotes")
+    return value
+
+
 _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "int": ("a whole number", _int),
     "float": ("a number", _float),
@@ -126,4 +158,5 @@ _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "choice": ("a text in quotes", _str),
     "strings": ('a list of texts, such as ["+MB25"]', _strings),
     "tiles": ('"auto" or [columns, rows]', _tiles),
+    "value": ("a number, a text, true or false, a list or a table of these", _value),
 }

@@ -1,86 +1,46 @@
-"""The POV-Ray kind, stills: a picture cut into tiles, each rendered by one povray, joined pixel for pixel.
+"""The POV-Ray kind: a still cut into tiles, each rendered by one povray, joined pixel for pixel; a film in runs of frames.
 
-What makes the joined picture the one that a single povray would have made is in three places: exact integer bounds (tiles.py);
+What makes the joined picture the one that a single povray would have made is in four places: exact integer bounds (tiles.py);
 with antialiasing, which looks across neighbours inside of POV-Ray's blocks of 32 x 32 pixels, each tile is rendered
-grown to the blocks of the whole picture and cropped; and what cannot be cut without a seam (radiosity, dithering) is rendered
-whole unless the submitter asks for a grid. docs/povray.md says what was measured.
+grown to the blocks of the whole picture and cropped; what tiles can share is gathered before (povray_prepass.py); and what cannot be
+cut without a seam is rendered whole unless the submitter asks for a grid (povray_sharing.py). docs/povray.md says what was measured.
 """
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputRejected, SplitFailed, StitchFailed
+import msgspec
+
+from ..errors import OutputRejected, SplitFailed
 from ..model import FarmShape, Needs, Region, TaskSpec
+from .animation import film_stages
 from .kind import Examined, Folder, Kind, Piece, Place, Recipe, Stage
-from .png import BadPicture, Format, check_tile
-from .povray_examine import examine, needs, whole_because
-from .povray_library import library_folders
+from .png import BadPicture, check_tile
+from .povray_examine import examine, needs
+from .povray_film import PovrayFrames
+from .povray_job import form_of, povray_recipe, tile_type
+from .povray_join import check_exr, crop_exr, join, tile_file
 from .povray_options import OPTIONS
-from .povray_output import diagnose, progress
-from .povray_scene import examine_scene
-from .povray_tile import INI, OUTPUT, TILE, crop, furnish
-from .tiles import BLOCK, Rect, automatic, grid, grown, tile_name
-
-MOST_OPEN = 128
-"""Files open at once while a row of tiles is joined; a process may have 1,024."""
-
-
-def form_of(options: dict[str, Any], rect: Rect | None = None) -> Format:
-    """The form of the picture, or of the tile ``rect``; grey is always of 16 bits, as POV-Ray has it."""
-    left, top, right, bottom = rect or (0, 0, options["width"], options["height"])
-    return Format(
-        width=right - left,
-        height=bottom - top,
-        bits=16 if options["grey"] else options["bits"],
-        channels=(1 if options["grey"] else 3) + options["alpha"],
-    )
-
-
-def arguments(options: dict[str, Any], rect: Rect, scene: str, libraries: Iterable[str], threads: int) -> list[str]:
-    """povray's switches for one tile. Every number that an .ini could set is set here; -GA would silence the errors too."""
-    width, height = options["width"], options["height"]
-    form = form_of(options)
-    kind = "N" if options["grey"] or options["alpha"] else "P"
-    left, top, right, bottom = rect
-    words = [f"+I{scene}", f"+O{OUTPUT}.{'png' if kind == 'N' else 'ppm'}", f"+W{width}", f"+H{height}"]
-    words.append("+FNg" if options["grey"] else f"+F{kind}{form.bits}" if kind == "N" or form.bits == 16 else "+FP")
-    words += ["+UA" if options["alpha"] else "-UA", f"File_Gamma={options['file_gamma']}", f"+Q{options['quality']}"]
-    if options["antialias"] is None:
-        words.append("-A")
-    else:
-        words += [f"+A{options['antialias']:g}", f"+AM{options['antialias_method']}", f"+R{options['antialias_depth']}"]
-        words.append(f"+J{options['jitter']:g}" if options["jitter"] else "-J")
-    words += [f"+L{library}" for library in libraries]
-    # an end of 1 would mean 100 %; grown() never leaves one inside of a picture that is wider
-    words += [f"+SC{left + 1}"] * (left > 0) + [f"+EC{right}"] * (right < width)
-    words += [f"+SR{top + 1}"] * (top > 0) + [f"+ER{bottom}"] * (bottom < height)
-    return [*words, *options["args"], f"+WT{threads}", "-D", "-P", "-C", "+V", "-GD", "-GR", "-GS"]
+from .povray_prepass import Photons, Radiosity, one_thread, render_options, shared_files
+from .povray_sharing import grid_of, settle_sharing
+from .povray_tile import OUTPUT, crop
+from .tiles import BLOCK, Rect, grid, grown
 
 
 class Stills(Stage):
-    """The one stage of a still."""
+    """The tiles of a still, its last stage."""
 
     name = "tiles"
 
     def split(self, task: TaskSpec, files: Folder, farm: FarmShape) -> Iterable[Region]:
-        options = task.options
-        scene = examine_scene(files, options["scene"], options["library"])
-        width, height = options["width"], options["height"]
-        if options["tiles"] != "auto":
-            columns, rows = options["tiles"]
-        elif whole_because(options, scene):
-            columns, rows = 1, 1
-        else:
-            columns, rows = automatic(width, height, farm)
-        # photons are shot alike in every tile if one thread shoots them; a share of several cores would give each its own
-        threads = {"threads": 1} if "photons" in scene.traits and columns * rows > 1 else {}
+        columns, rows = grid_of(task.options, farm)
+        threads = one_thread(task, files) if columns * rows > 1 else {}
         try:
-            tiles = list(grid(width, height, columns, rows))
+            tiles = list(grid(task.options["width"], task.options["height"], columns, rows))
         except ValueError as error:
             raise SplitFailed(f"The picture cannot be cut: {error}.") from error
         return [
@@ -90,47 +50,51 @@ class Stills(Stage):
 
     def process(self, task: TaskSpec, region: Region, place: Place) -> Recipe:
         options = task.options
-        program = place.programs.get("povray", "povray")
-        own = library_folders(program)
-        room = furnish(place.inputs, place.scratch, options["scene"], options["library"], own)
         rect = _rect(region)
         width, height = options["width"], options["height"]
-        blocks = BLOCK if options["antialias"] is not None else 1
-        rendered = grown(rect, width, height, blocks)
-        threads = region.data.get("threads", place.cores)
-        picture = room.path / f"{OUTPUT}.{'png' if options['grey'] or options['alpha'] else 'ppm'}"
-        environment = {"HOME": str(place.scratch), "POV_TEMP_DIR": str(place.scratch)}
-        return Recipe(
-            argv=(program, *arguments(options, rendered, room.scene, room.libraries, threads)),
-            env=environment | ({"POVINI": INI} if own else {}),
-            cwd=room.path,
-            outputs=(TILE,),
-            progress=progress,
-            finish=partial(crop, picture, form_of(options, rect), (width, height), rect, place.scratch / "out" / TILE),
-            diagnose=diagnose(room.renames, posixpath.dirname(options["scene"])),
-            see=tuple(path for path in (Path("/etc/povray"), *own) if path.is_dir() and not path.is_relative_to("/usr")),
+        files, more = shared_files(options, place.inputs)
+        kind, tile = tile_type(options), tile_file(options)
+        to = place.scratch / "out" / tile
+        if options["format"] == "exr":
+            finish = partial(crop_exr, rect=rect, to=to)
+        else:
+            finish = partial(crop, form=form_of(options, rect), whole=(width, height), rect=rect, tile=to)
+        return povray_recipe(
+            options,
+            place,
+            rect=grown(rect, width, height, BLOCK if options["antialias"] is not None else 1),
+            threads=region.data.get("threads", place.cores),
+            kind=kind,
+            output=OUTPUT,
+            outputs=[tile],
+            finish=lambda room: finish(room.path / f"{OUTPUT}.{kind.suffix}"),
+            files=files,
+            more=more,
         )
 
     def verify(self, task: TaskSpec, region: Region, outputs: Folder) -> None:
-        if outputs.names() != (TILE,):
-            raise OutputRejected(f"Tile {region.name}: {TILE} was expected, {', '.join(outputs.names()) or 'nothing'} came.")
+        tile = tile_file(task.options)
+        if outputs.names() != (tile,):
+            raise OutputRejected(f"Tile {region.name}: {tile} was expected, {', '.join(outputs.names()) or 'nothing'} came.")
         try:
-            check_tile(outputs.path(TILE), form_of(task.options, _rect(region)))
+            if task.options["format"] == "exr":
+                check_exr(outputs.path(tile), form_of(task.options, _rect(region)), form_of(task.options))
+            else:
+                check_tile(outputs.path(tile), form_of(task.options, _rect(region)))
         except BadPicture as error:
             raise OutputRejected(f"Tile {region.name}: {error}.") from error
 
     def stitch(self, task: TaskSpec, files: Folder, pieces: Iterator[Piece], out: Path, progress: Callable[[float], None]) -> None:
-        from .images import PictureWriter, gamma_chunks
+        join(task, pieces, out, progress)
 
-        form = form_of(task.options)
-        extra = gamma_chunks(form.bits, form.channels, task.options["file_gamma"])
-        with PictureWriter(out / f"{task.name}.png", form, extra) as picture:
-            done = 0
-            for row in _rows_of_tiles(pieces, form):
-                for band in _joined(row, form):
-                    picture.rows(band)
-                    done += len(band)
-                    progress(done / form.height)
+    def reads(self, task: TaskSpec, region: Region) -> Any:
+        return [render_options(task.options), region.data["rect"], region.data.get("threads")]
+
+    def preview(self, task: TaskSpec, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int) -> bool:
+        from .preview import preview_tiles
+
+        options, tile = task.options, tile_file(task.options)
+        return preview_tiles(options["width"], options["height"], regions, pieces, lambda piece: piece.files.path(tile), out, size)
 
 
 class Povray(Kind):
@@ -140,6 +104,7 @@ class Povray(Kind):
     version = 1
     allow = "render"
     options = OPTIONS
+    scenes = (".pov",)
 
     def recognise(self, files: Folder) -> bool:
         return any(name.lower().endswith(".pov") for name in files.names())
@@ -150,57 +115,21 @@ class Povray(Kind):
     def needs(self, spec: TaskSpec) -> Needs:
         return needs(spec)
 
+    def settle(self, spec: TaskSpec, farm: FarmShape) -> TaskSpec:
+        return msgspec.structs.replace(spec, options=settle_sharing(spec.options, farm))
+
     def stages(self, task: TaskSpec) -> tuple[Stage, ...]:
-        return (Stills(),)
+        options = task.options
+        if options["animation"] is not None:
+            return film_stages(PovrayFrames(), task)
+        photons = (Photons(),) if options["photons"] == "shared" else ()
+        samples = (Radiosity(),) if options["radiosity"] == "prepass" else ()
+        return (*photons, *samples, Stills())
 
 
 def _rect(region: Region) -> Rect:
     left, top, right, bottom = region.data["rect"]
     return left, top, right, bottom
-
-
-def _rows_of_tiles(pieces: Iterator[Piece], form: Format) -> Iterator[list[Piece]]:
-    """The pieces by rows of the grid. Raises StitchFailed naming the first that is not there."""
-    columns = rows = 1
-    at = 0
-    row: list[Piece] = []
-    for piece in pieces:
-        columns, rows = piece.region.data["grid"]
-        if piece.region.data["at"] != [at % columns, at // columns] or at >= columns * rows:
-            break
-        row.append(piece)
-        at += 1
-        if at % columns == 0:
-            yield row
-            row = []
-    if at != columns * rows:
-        raise StitchFailed(f"Tile {tile_name(at % columns, at // columns)} is missing.")
-
-
-def _joined(row: list[Piece], form: Format) -> Iterator[Any]:
-    """The rows of pixels of one row of tiles, in bands. Raises StitchFailed."""
-    import numpy as np
-
-    from .images import BAND, TileReader
-
-    tiles: list[TileReader] = []
-    name = ""
-    try:
-        for piece in row:
-            name = piece.region.name
-            tiles.append(TileReader(piece.files.path(TILE), load=len(row) > MOST_OPEN))
-        height = tiles[0].form.height
-        for _ in range(0, height, form.band(BAND)):
-            parts = []
-            for piece, tile in zip(row, tiles, strict=True):
-                name = piece.region.name
-                parts.append(tile.read(form.band(BAND)))
-            yield np.concatenate(parts, axis=1)
-    except BadPicture as error:
-        raise StitchFailed(f"Tile {name} cannot be read: {error}.") from error
-    finally:
-        for tile in tiles:
-            tile.close()
 
 
 POVRAY = Povray()

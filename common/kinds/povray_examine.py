@@ -13,17 +13,17 @@ import msgspec
 
 from ..errors import TaskFileError
 from ..model import Needs, TaskSpec
+from .film_options import settle_film
 from .kind import Examined, Folder
 from .options import nearest, normalise
+from .povray_clock import read_film, settle_clock
+from .povray_film import check_film
 from .povray_ini import parse_ini
-from .povray_options import MOST_PIXELS, OPTIONS, Settled, absorb, gamma_of, settle
+from .povray_options import MOST_PIXELS, OPTIONS, Settled, absorb, check_format, gamma_of, settle
 from .povray_scene import Scene, examine_scene
+from .povray_sharing import check_sharing, expectations
 
 KIND = "povray"
-_WHOLE_BECAUSE = {
-    "radiosity": "radiosity is computed anew in each tile and would show seams",
-    "dither": "dithering spreads errors across tile edges",
-}
 
 
 def examine(spec: TaskSpec, files: Folder) -> Examined:
@@ -34,7 +34,10 @@ def examine(spec: TaskSpec, files: Folder) -> Examined:
         given["antialias"] = 0.3 if given["antialias"] else None
     said = _read_ini(given, files)
     merged, settled = absorb(given, said)
-    normalise(KIND, OPTIONS, spec.options | {"antialias": given.get("antialias")})  # what is wrong is named as it was given
+    read_film(merged, settled)
+    plain = {name: merged[name] for name in ("animation",) if name in merged}
+    check_format(spec.options.get("format"))
+    normalise(KIND, OPTIONS, spec.options | plain | {"antialias": given.get("antialias")})  # what is wrong is named as it was given
     options = _checked(KIND, merged, settled)
     options["scene"] = _scene(options["scene"], files, settled)
     options["ini"] = "none"  # all of it is in the options now
@@ -48,7 +51,13 @@ def examine(spec: TaskSpec, files: Folder) -> Examined:
     if scene.empty:
         raise TaskFileError("The scene is empty; POV-Ray would render a black picture of it.", path=options["scene"])
     _check_size(options)
-    warnings = [*settled.warnings, *scene.warnings, *_expectations(options, scene)]
+    _check_depth(options)
+    warnings = [*settled.warnings, *scene.warnings, *settle_film(options, files), *settle_clock(options)]
+    if options["animation"] is None:
+        check_sharing(options, scene)
+    else:
+        warnings += check_film(options, scene)
+    warnings += _expectations(options, scene)
     examined = msgspec.structs.replace(spec, options=options)
     return Examined(spec=msgspec.structs.replace(examined, needs=needs(examined)), warnings=tuple(dict.fromkeys(warnings)))
 
@@ -132,39 +141,21 @@ def _check_size(options: dict[str, Any]) -> None:
     width, height = options["width"], options["height"]
     if width * height > MOST_PIXELS:
         raise TaskFileError(f"{width} x {height} are more pixels than POV-Ray can count (2147483647).", key="options.width")
-    if options["tiles"] != "auto":
+    if options["tiles"] != "auto" and options["animation"] is None:
         for count, size, what in zip(options["tiles"], (width, height), ("columns", "rows"), strict=True):
             if count > size:
                 raise TaskFileError(f"{size} pixels cannot be cut into {count} {what} of tiles.", key="options.tiles")
 
 
-def whole_because(options: dict[str, Any], scene: Scene) -> str:
-    """Why the picture should not be cut; empty: nothing speaks against it."""
-    if "Dither=on" in options["args"]:
-        return _WHOLE_BECAUSE["dither"]
-    if "radiosity" in scene.traits and not _loads_radiosity(options, scene):
-        return _WHOLE_BECAUSE["radiosity"]
-    return ""
-
-
-def _loads_radiosity(options: dict[str, Any], scene: Scene) -> bool:
-    return "Radiosity_From_File=on" in options["args"] or "loads_file" in scene.traits
+def _check_depth(options: dict[str, Any]) -> None:
+    if options["format"] == "exr" and options["grey"]:
+        raise TaskFileError("POV-Ray writes no grey OpenEXR; take grey out, or render png.", key="options.grey")
 
 
 def _expectations(options: dict[str, Any], scene: Scene) -> Iterator[str]:
-    """What the submitter should know about cutting this scene, and settings that do nothing."""
-    why = whole_because(options, scene)
-    if why and options["tiles"] == "auto":
-        yield f"The picture is rendered whole, as one job, because {why}; tiles = [columns, rows] cuts it all the same (docs/povray.md)."
-    elif why:
-        yield f"The tiles may show: {why} (docs/povray.md)."
-    elif "radiosity" in scene.traits:
-        yield "The radiosity that is loaded should not take further samples (always_sample off), or tiles may show (docs/povray.md)."
-    if "photons" in scene.traits:
-        yield "Photons are shot anew in each tile, by one thread, so that tiles fit: equal to povray +WT1, and not to more threads."
-    if "noise" in scene.traits:
-        used = "jitter, crand, subsurface, or media of method 1 or 2"
-        yield f"This scene uses random numbers ({used}): its grain depends on how the work is cut, also without a farm."
+    """What the submitter should know, and settings that do nothing."""
+    if options["animation"] is None:
+        yield from expectations(options, scene)
     if options["file_gamma"] != "sRGB" and scene.version < 3.7:
         options["file_gamma"] = "sRGB"
         yield "file_gamma is left out: POV-Ray takes it only from scenes that begin with #version 3.7."

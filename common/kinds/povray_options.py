@@ -13,13 +13,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import TaskFileError
+from .animation import ANIMATION
+from .keyframes import KEYFRAMES
 from .kind import Option
 from .options import shown
-from .povray_switches import OURS, PASSED_FILES, Said, from_words, is_on, judge
+from .povray_switches import FRAME_WORDS, OURS, PASSED_FILES, Said, from_words, is_on, judge
 
 WIDEST = 100_000
 MOST_PIXELS = (1 << 31) - 1
 """POV-Ray counts pixels in 32 bits with a sign."""
+
+FORMATS = ("png", "exr", "tiff")
+RADIOSITY = ("auto", "prepass", "whole", "tiles")
+PHOTONS = ("auto", "shared", "each")
+_RADIOSITY_HELP = "how tiles get their radiosity: gathered once for all (prepass), each its own (tiles); or no tiles (whole)"
+_PHOTONS_HELP = "photons are shot once for all tiles (shared), or anew in each (each)"
 
 OPTIONS = (
     Option(name="scene", type="str", default="", help="the .pov file; empty: the only one in the folder"),
@@ -38,6 +46,15 @@ OPTIONS = (
     Option(name="file_gamma", type="str", default="sRGB", help='how the PNG is encoded: "sRGB" or a number, such as "2.2"'),
     Option(name="library", type="strings", default=[], help="folders of the task where includes are looked for too"),
     Option(name="args", type="strings", default=[], help='more switches of POV-Ray, such as ["+MB25", "Declare=Night=1"]'),
+    Option(name="format", type="choice", default="png", choices=FORMATS, help="png, tiff, or exr (linear half floats)"),
+    Option(name="radiosity", type="choice", default="auto", choices=RADIOSITY, help=_RADIOSITY_HELP),
+    Option(name="photons", type="choice", default="auto", choices=PHOTONS, help=_PHOTONS_HELP),
+    ANIMATION,
+    KEYFRAMES,
+    Option(name="initial_clock", type="float", default=0.0, help="clock of a film's first frame"),
+    Option(name="final_clock", type="float", default=1.0, help="clock of a film's last frame"),
+    Option(name="cyclic", type="bool", default=False, help="final_clock comes one frame after the last, for a loop (+KC)"),
+    Option(name="clock_frames", type="str", default="", help='the frames that the clock runs over, such as "1-240"; empty: those rendered'),
 )
 
 
@@ -50,6 +67,8 @@ class Settled:
     args: list[str] = field(default_factory=list)
     files: list[tuple[str, Said]] = field(default_factory=list)
     """Files that a passed-on word names."""
+    film: dict[str, Said] = field(default_factory=dict)
+    """Words that name frames; povray_clock.py makes a film of them."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -61,6 +80,8 @@ def settle(said: Sequence[Said]) -> Settled:
         if one.variable in OURS:
             if one.variable == "library_path":
                 _library(one, found)
+            elif one.variable in FRAME_WORDS:
+                found.film[one.variable] = one
             continue
         word, warning = judge(one)
         if word and (one.variable == "declare" or last[one.variable] is one):
@@ -106,6 +127,7 @@ def absorb(options: Mapping[str, Any], ini: Settled | None) -> tuple[dict[str, A
         files=[*(ini.files if ini else []), *args.files],
         warnings=[*(ini.warnings if ini else []), *args.warnings],
         origins=(ini.origins if ini else {}) | args.origins,
+        film=(ini.film if ini else {}) | args.film,
     )
     return merged, both
 
@@ -131,9 +153,27 @@ def _file_type(said: Said, found: Settled) -> None:
         found.options["bits"] = 16 if kind == "N16" else 8
     elif kind == "NG":
         found.options["grey"] = True
+    elif kind == "E":
+        found.options["format"], found.origins["format"] = "exr", said
     elif kind:
-        raise said.fault("pictures are PNG of 8 or 16 bits (N, N8, N16, Ng); take this out.")
+        more = f" {NO_FORMAT[_LETTERS[kind[0]]]}" if kind[0] in _LETTERS else ""
+        raise said.fault(f"pictures are PNG of 8 or 16 bits (N, N8, N16, Ng) or OpenEXR (E); take this out.{more}")
     found.origins["bits"] = found.origins["grey"] = said
+
+
+NO_FORMAT = {
+    "hdr": "OpenEXR holds all that Radiance HDR does, and more exactly.",
+    "jpeg": "JPEG would blur what lies beside a tile's edge into it; make one of the finished picture.",
+}
+"""Why not, and what instead."""
+_LETTERS = {"H": "hdr", "J": "jpeg"}
+
+
+def check_format(asked: Any) -> None:
+    """Raise TaskFileError where a format was asked for that people may well expect."""
+    name = {"jpg": "jpeg"}.get(str(asked).lower(), str(asked).lower())
+    if name in NO_FORMAT:
+        raise TaskFileError(f"format must be png, exr or tiff. {NO_FORMAT[name]}", key="options.format")
 
 
 def _bits(said: Said, found: Settled) -> None:
@@ -188,6 +228,9 @@ _READ: dict[str, Callable[[Said, Settled], None]] = {
     "output_file_name": _output_name,
     "bits_per_color": _bits,
     "input_file_name": _scene,
+    "initial_clock": _read_with("initial_clock", float, "a number"),
+    "final_clock": _read_with("final_clock", float, "a number"),
+    "cyclic_animation": _flag("cyclic"),
 }
 
 

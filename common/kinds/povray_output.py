@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ..model import Cause, Failure
 
 _RENDERED = re.compile(r"Rendered (-?\d+) of (-?\d+) pixels")
+_FRAME = re.compile(r"Rendering frame (\d+) of \d+")
 _FILE = re.compile(r"File '([^']*)'")
 _ERROR = re.compile(r"(?:^|: )(Parse Error|Fatal error in parser|Fatal error in renderer|Failed to|Cannot open|Cannot create)")
 _NO_MEMORY = re.compile(r"bad_alloc|out of memory|cannot allocate", re.I)
@@ -28,6 +29,23 @@ def progress(line: str) -> float | None:
         return None
     done, whole = int(match[1]), int(match[2]) % (1 << 32)
     return min(1.0, max(0.0, done / whole)) if whole else None
+
+
+class FilmProgress:
+    """The same for a film of so many frames, of which povray says which one begins."""
+
+    def __init__(self, frames: int) -> None:
+        self._frames = frames
+        self.at: int | None = None
+        """Which of the frames began last, from 0; None: none yet."""
+
+    def __call__(self, line: str) -> float | None:
+        match = _FRAME.search(line)
+        if match:
+            self.at = int(match[1]) - 1
+            return min(1.0, self.at / self._frames)
+        part = progress(line)
+        return None if part is None else min(1.0, ((self.at or 0) + part) / self._frames)
 
 
 def diagnose(renames: Mapping[str, str], base: str) -> Callable[[int, Sequence[str]], Failure]:

@@ -26,12 +26,13 @@ _TOKEN = re.compile(
     r"|(?P<block>/\*)"
     r'|\#\s*include\s*(?:"(?P<include>[^"\n]*)"|(?P<computed>[^\s"]))'
     r"|\#\s*version\s+(?P<version>[0-9.]+)"
+    r"|\#\s*declare\s+(?P<declare>\w+)"
     r"|\#\s*(?P<directive>if|ifdef|ifndef|switch|while|for|macro|end)\b"
     r'|\b(?P<kind>gif|tga|iff|ppm|pgm|png|jpeg|tiff|sys|hdr|exr|ttf|df3|pot)\s*"(?P<file>[^"\n]*)"'
     r'|\b(?:image_map|bump_map|material_map|image_pattern|height_field)\s*\{\s*"(?P<image>[^"\n]*)"'
     r'|"(?:[^"\\]|\\.)*"'
     r"|\b(?P<trait>radiosity|photons|subsurface)\s*\{(?P<count>[^{}]*\b(?:count|spacing)\b)?"
-    r"|\b(?P<word>jitter|crand|load_file|method\s+[12])\b"
+    r"|\b(?P<word>jitter|crand|load_file|save_file|method\s+[12])\b"
     r"|\d[\d.,\s<>+-]*|\w+|[{}()\[\]]",
     re.S,
 )
@@ -47,6 +48,10 @@ class Scene:
     version: float = 0.0
     traits: set[str] = field(default_factory=set)
     warnings: list[str] = field(default_factory=list)
+    photons_in: set[str] = field(default_factory=set)
+    """Files with the settings of photons."""
+    declared: dict[str, str] = field(default_factory=dict)
+    """Names that are declared outside of branches, loops and macros -> file and line of the first time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +104,9 @@ def _read(files: Folder, name: str, found: Scene, names: frozenset[str], bases: 
         found.empty = found.empty and not main
         if token["directive"]:
             depth = max(0, depth - 1) if token["directive"] == "end" else depth + 1
+        elif token["declare"]:
+            if depth == 0:
+                found.declared.setdefault(token["declare"], f"{name}:{line(token.start())}")
         elif token["include"] is not None:
             yield _Include(name=token["include"], line=line(token.start()), sure=depth == 0)
         elif token["computed"]:
@@ -111,10 +119,35 @@ def _read(files: Folder, name: str, found: Scene, names: frozenset[str], bases: 
         elif token["trait"] == "photons":
             if token["count"]:
                 found.traits.add("photons")
+                found.photons_in.add(name)
         elif token["trait"]:
             found.traits.add("noise" if token["trait"] == "subsurface" else "radiosity")
         elif token["word"]:
-            found.traits.add("loads_file" if token["word"] == "load_file" else "noise")
+            found.traits.add("loads_file" if token["word"] in ("load_file", "save_file") else "noise")
+
+
+def first_version(text: str) -> str:
+    """The number of a ``#version`` that stands before anything else in a scene; empty: none does."""
+    text = text.removeprefix("\ufeff")
+    at = 0
+    while token := _TOKEN.search(text, at):
+        at = token.end()
+        if token["block"]:
+            at = _past_comment(text, at)
+        elif not token.group().startswith("//"):
+            return token["version"] or ""
+    return ""
+
+
+def photon_settings(text: str) -> Iterator[int]:
+    """Where the settings of photons begin: right behind the ``{`` of each block with ``count`` or ``spacing``."""
+    at = 0
+    while token := _TOKEN.search(text, at):
+        at = token.end()
+        if token["block"]:
+            at = _past_comment(text, at)
+        elif token["trait"] == "photons" and token["count"]:
+            yield text.index("{", token.start()) + 1
 
 
 def _find(name: str, names: frozenset[str], bases: list[str], suffixes: tuple[str, ...]) -> str | None:

@@ -51,7 +51,7 @@ _SWITCHES: tuple[tuple[str, str, str], ...] = (
     (rf"EC{_N}", "", "end_column"),
     (rf"ER{_N}", "", "end_row"),
     (rf"E{_N}", "", "end_row"),
-    (r"EF(.+)", "", "subset_end_frame"),
+    (r"EF(\d*\.?\d+)", "", "subset_end_frame"),
     (r"EP(\d+)", "", "preview_end_size"),
     (r"F(.*)", "output_to_file", "output_file_type"),
     (r"G[ADFRSW](.*)", "all_console", ""),
@@ -62,7 +62,10 @@ _SWITCHES: tuple[tuple[str, str, str], ...] = (
     (r"H(\d+)", "", "height"),
     (r"I(.+)", "", "input_file_name"),
     (rf"J{_N}?", "jitter", "jitter_amount"),
-    (r"K(?:FI|FF|I|F)(.+)", "", "final_frame"),
+    (r"KFI(\d+)", "", "initial_frame"),
+    (r"KFF(\d+)", "", "final_frame"),
+    (rf"KI([+-]?{_N[1:]}", "", "initial_clock"),
+    (rf"KF([+-]?{_N[1:]}", "", "final_clock"),
     (r"KC", "cyclic_animation", ""),
     (r"K([+-]?[0-9.]+)", "", "clock"),
     (r"L(.+)", "", "library_path"),
@@ -77,7 +80,7 @@ _SWITCHES: tuple[tuple[str, str, str], ...] = (
     (r"RF(.+)", "", "radiosity_file_name"),
     (r"R(\d+)", "", "antialias_depth"),
     (rf"SC{_N}", "", "start_column"),
-    (r"SF(.+)", "", "subset_start_frame"),
+    (r"SF(\d*\.?\d+)", "", "subset_start_frame"),
     (r"SP(\d+)", "", "preview_start_size"),
     (rf"SR{_N}", "", "start_row"),
     (r"SU", "split_unions", ""),
@@ -106,8 +109,12 @@ def _names(*texts: str) -> frozenset[str]:
 OURS = _names(
     "width height quality antialias antialias_threshold sampling_method antialias_depth jitter jitter_amount output_alpha",
     "output_to_file output_file_type output_file_name bits_per_color grayscale_output input_file_name library_path file_gamma",
+    "initial_frame final_frame subset_start_frame subset_end_frame initial_clock final_clock cyclic_animation",
 )
 """Variables that povray_options.py turns into options of ours."""
+
+FRAME_WORDS = _names("initial_frame final_frame subset_start_frame subset_end_frame")
+"""Of these, those that say which frames of a film are rendered."""
 
 BOOL, NUMBER, WHOLE, METHOD, DITHER, FILE, DECLARE = "on or off", "a number", "a whole number", "1 or 2", "FS, B2, B3 or B4", "", ""
 PASSED = {
@@ -151,22 +158,19 @@ _COMMANDS = _names(
     "pre_scene_command post_scene_command pre_frame_command post_frame_command user_abort_command fatal_error_command",
     "pre_scene_return post_scene_return pre_frame_return post_frame_return user_abort_return fatal_error_return",
 )
-_FILM = _names(
-    "initial_frame final_frame initial_clock final_clock subset_start_frame subset_end_frame cyclic_animation clock_on",
-    "field_render odd_field frame_step",
-)
+_FIELDS = _names("field_render odd_field")
+_STEPS = _names("frame_step clock_on")
 _HISTOGRAM = _names("create_histogram histogram_name histogram_type histogram_grid_size")
 REFUSED = {
     **dict.fromkeys(_CUTS, "the farm cuts the picture by itself; take this out and ask for the whole picture."),
     **dict.fromkeys(_COMMANDS, "programs cannot be started from a scene's settings; take this out."),
-    **dict.fromkeys(_FILM, "films come in a later version; take this out to render one still."),
+    **dict.fromkeys(_FIELDS, "films have whole frames, as no screen of today shows half ones; take this out."),
+    **dict.fromkeys(_STEPS, 'POV-Ray 3.7 has no such setting; frames = "1-100x5" under [animation] renders every fifth frame.'),
     **dict.fromkeys(_HISTOGRAM, "histograms are not made on a farm; take this out."),
     "radiosity_to_file": "the file would stay on the node; write it with povray at home, put it into the folder and read it with +RFI.",
 }
 VARIABLES = OURS | set(PASSED) | PASSED_FILES | set(MEANINGLESS) | _SILENT | set(REFUSED) | {"declare"}
-_OFF_IS_FINE = _names(
-    "display pause_when_done continue_trace create_ini radiosity_to_file cyclic_animation field_render odd_field create_histogram"
-)
+_OFF_IS_FINE = _names("display pause_when_done continue_trace create_ini radiosity_to_file field_render odd_field create_histogram")
 
 
 def from_words(words: Iterable[str], *, key: str = "", path: str | None = None, line: int | None = None) -> list[Said]:

@@ -22,6 +22,7 @@ from .tiles import Rect
 INI = "clusterray.ini"
 OUTPUT = "clusterray-tile"
 TILE = "tile.png"
+SCENE = "<scene>"
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -35,20 +36,33 @@ class Room:
     renames: Mapping[str, str]
 
 
-def furnish(inputs: Path, scratch: Path, scene: str, library: Sequence[str], own: Sequence[Path]) -> Room:
-    """Make the working folder: links, and the .ini that names POV-Ray's own libraries (``own``; none known: it keeps its system's)."""
+def furnish(
+    inputs: Path, scratch: Path, scene: str, library: Sequence[str], own: Sequence[Path], *, files: Mapping[str, bytes | Path] | None = None
+) -> Room:
+    """Make the working folder: links, and the .ini that names POV-Ray's own libraries (``own``; none known: it keeps its system's).
+
+    ``files``: more of them, as bytes or as what to link to; under the name SCENE, what is rendered instead of the scene's own text.
+    """
     room = scratch / "room"
     room.mkdir(exist_ok=True)
     base, name = posixpath.split(scene)
+    more = files or {}
     renames: dict[str, str] = {}
     for entry in sorted((inputs / base).iterdir()):
-        if entry.name not in (INI, "povray.ini"):
+        if entry.name not in (INI, "povray.ini", *more) and not (entry.name == name and SCENE in more):
             _link(room / entry.name, entry)
     called = name
     if not _PLAIN.fullmatch(name):
         called = "clusterray-scene.pov"
-        _link(room / called, inputs / scene)
         renames[called] = scene
+        if SCENE not in more:
+            _link(room / called, inputs / scene)
+    for alias, content in more.items():
+        to = room / (called if alias == SCENE else alias)
+        if isinstance(content, Path):
+            _link(to, content)
+        else:
+            to.write_bytes(content)
     libraries = []
     for number, folder in enumerate(dict.fromkeys([*library, *([""] if base else [])])):
         alias = f"clusterray-lib{number}"

@@ -163,6 +163,34 @@ def test_pipes_for_the_hands(tmp_path: Path) -> None:
     child.close()
 
 
+def test_a_program_may_be_fed(tmp_path: Path) -> None:
+    """Requests go in by a pipe, lines come out as from any program; a stop is the end of both, and nothing is left open."""
+    heard = Heard()
+    code = "import sys\nfor line in sys.stdin:\n  print('got', len(line), flush=True)\nprint('end', file=sys.stderr)"
+    child = process.start_fed((sys.executable, "-c", code), cwd=tmp_path, on_line=heard)
+    assert child.feed(b"abc\n")
+    assert heard.any.wait(20)
+    child.stop()
+    assert heard[0] == "got 4"
+    assert child.poll() is not None
+    assert not child.feed(b"too late\n")
+
+
+def test_feeding_never_waits(tmp_path: Path) -> None:
+    """What a pipe does not take is kept for later; a program that is gone takes nothing, and that is no error."""
+    heard = Heard()
+    code = "import sys\nsys.stdin.buffer.readline()\nprint('hungry', flush=True)\nprint(len(sys.stdin.buffer.readline()))"
+    child = process.start_fed((sys.executable, "-c", code), cwd=tmp_path, on_line=heard)
+    assert not child.feed(b"go\n" + b"x" * 500_000 + b"\n")
+    assert heard.any.wait(20)
+    while not child.feed() and child.wait(0.01) is None:
+        pass
+    assert child.wait(20) == 0
+    assert heard == ["hungry", "500001"]
+    child.feed(b"anybody there?\n")
+    child.stop()
+
+
 def test_run_returns_what_was_printed_and_stops_what_hangs(tmp_path: Path) -> None:
     """A version query that hangs costs its timeout, not the agent."""
     done = process.run(program("crash", "4"), timeout=20)

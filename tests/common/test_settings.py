@@ -185,6 +185,22 @@ def test_flags_travel_to_a_child_as_variables(tmp_path: Path, home: dict[str, st
     assert (node.slots, node.allow, node.programs) == (2, ("render", "commands"), {"povray": "/p"})
 
 
+@pytest.mark.parametrize(
+    ("text", "allow", "commands"),
+    [
+        ("", ("render",), ()),
+        ("commands = ['ffmpeg', 'gmic']", ("render", "commands"), ("ffmpeg", "gmic")),
+        ("commands = 'any'", ("render", "commands"), ("any",)),
+        ("allow = ['render', 'commands']", ("render", "commands"), ("any",)),
+        ("allow = ['commands']\ncommands = ['ffmpeg']", ("commands",), ("ffmpeg",)),
+    ],
+)
+def test_naming_commands_allows_them(tmp_path: Path, home: dict[str, str], text: str, allow: Any, commands: Any) -> None:
+    """One line of the owner's is enough, as a list or as the word any."""
+    write(tmp_path / "clusterray.toml", f"[node]\n{text}\n")
+    assert load({}, home, tmp_path).settings.node.permits == (allow, commands)
+
+
 def test_the_example_shows_every_setting_with_its_default(tmp_path: Path, home: dict[str, str], checkout: Path) -> None:
     """The commented example that ships is complete and true: with every comment sign taken away it changes nothing."""
     text = (checkout / "misc/clusterray.toml.example").read_text("utf-8")

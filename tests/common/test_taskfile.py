@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from clusterray.common.errors import TaskFileError
+from clusterray.common.kinds import registry
+from clusterray.common.kinds.povray import Povray
 from clusterray.common.model import Limits
+from clusterray.common.paramsfile import read_params
 from clusterray.common.taskfile import read_task, toml_lines
 
 SCENE = "sphere { 0, 1 }\n"
@@ -122,7 +125,6 @@ def test_overrides(tmp_path: Path) -> None:
         ("[3, 2]", "[-3, 2]", "7", "at least one column"),
         ("[3, 2]", "[400, 1]", "7", "317 pixels cannot be cut into 400 columns"),
         ("[3, 2]", '"many"', "7", '"auto" or [columns, rows]'),
-        ('"+AM2"', '"+KFF10"', "8", "+KFF10: films come in a later version"),
         ('"+AM2"', '"+W640"', "8", "the option width says 317"),
         ('"+AM2"', '"+L/etc"', "8", "outside of the task's folder"),
         ("biscuit.pov", "biscut.pov", "4", 'did you mean "biscuit.pov"'),
@@ -157,8 +159,8 @@ def test_one_sentence_with_file_and_line(right: str, mistake: str, where: str, w
         ("imageWitdh:3", 2, 'did you mean "imageWidth"?'),
         ("imageWidth:zero", 2, 'whole number, not "zero"'),
         ("\nimageWidth:0", 3, "from 1 to 100,000, not 0"),
-        ("renderType:movie", 2, "films come in a later version"),
-        ("otherParams:+KFI1", 2, "films come in a later version"),
+        ("renderType:Movie", 2, "a film needs a seqFile.txt beside this file, or [animation] in a task.toml"),
+        ("renderType:musical", 2, 'must be picture or movie, not "musical"'),
         ('otherParams:"open', 2, "not closed"),
         ("jobNumber:0", 2, "at least one column"),
         ("imageWidth", 2, "key:value"),
@@ -174,7 +176,7 @@ def test_mistakes_in_params(line: str, where: int, words: str, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({"x.txt": "x"}, "scene: there is no task.toml, no params.cfg and no .pov scene in this folder."),
+        ({"x.txt": "x"}, "scene: there is no task.toml, no params.cfg and no "),
         ({}, "holds no file"),
         ({"a.pov": ""}, "scene/a.pov: The scene is empty"),
         ({"a.pov": SCENE, "b.pov": SCENE}, "name one with"),
@@ -209,6 +211,154 @@ def test_other_folders(files: dict[str, str | bytes], words: str, tmp_path: Path
 def test_mistakes_on_the_command_line(word: str, words: str, tmp_path: Path) -> None:
     """They are named as they were typed."""
     assert words in wrong(tmp_path, {"a.pov": SCENE}, word)
+
+
+FILM = """\
+kind = "command"
+name = "film"
+[options]
+command = ["true", "{var:glow}"]
+outputs = ["{frame}.png"]
+[animation]
+frames = "1-10"
+chunk = 5
+codec = "none"
+[keyframes]
+bpm = 155
+[keyframes.glow]
+points = [
+  ["0.0.0", 1],
+  ["1.0.0", 2],
+]
+"""
+
+
+@pytest.fixture
+def tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind that has tables, whether or not it is installed as an entry point."""
+    monkeypatch.setenv("CLUSTERRAY_EXTRA_KINDS", "clusterray.common.kinds.command:COMMAND,clusterray.common.kinds.echo:ECHO")
+
+
+@pytest.mark.usefixtures("tables")
+def test_tables_of_a_kind(tmp_path: Path) -> None:
+    """[animation] and [keyframes.NAME] stand beside [options], and -o reaches into them."""
+    place = folder(tmp_path, {"task.toml": FILM})
+    spec, _ = read_task(place)
+    assert (spec.options["animation"]["frames"], spec.options["animation"]["chunk"]) == ("1-10", 5)
+    assert spec.options["keyframes"] == {"bpm": 155, "glow": {"points": [["0.0.0", 1], ["1.0.0", 2]]}}
+    words = ["animation.frames=1,5,9", "keyframes.glow.curve=smooth", "keyframes.bpm=120", "options.chunk=1", "env.LEVEL=3x"]
+    spec, _ = read_task(place, words)
+    assert spec.options["animation"]["frames"] == "1-9x4"
+    assert (spec.options["keyframes"]["glow"]["curve"], spec.options["keyframes"]["bpm"]) == ("smooth", 120)
+    assert spec.options["env"] == {"LEVEL": "3x"}
+    spec, _ = read_task(place, ['animation={frames="2-3", chunk=1}'])
+    assert (spec.options["animation"]["frames"], spec.options["animation"]["codec"]) == ("2-3", "h264")
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize(
+    ("right", "mistake", "where", "words"),
+    [
+        ('frames = "1-10"', 'frames = "10-1"', ":7", "must count upwards"),
+        ('frames = "1-10"', 'farmes = "1-10"', ":7", 'The table [animation] has no key "farmes"; did you mean "frames"?'),
+        ('frames = "1-10"\n', "", ":6", "[animation] needs frames"),
+        ('codec = "none"', 'codec = "nine"', ":9", 'did you mean "none"?'),
+        ("bpm = 155", "bpm = 0", ":11", "bpm must be a number from 1"),
+        ('["1.0.0", 2]', '["0.0.0", 2]', ":12", "point 2 of glow (frame 1) must come after point 1"),
+        ("[keyframes.glow]", "[keyframes.glow-in]", ":12", "cannot be a variable"),
+        ("[animation]", "[animations]", ":6", 'there is no table [animations] for the kind command; did you mean "animation"?'),
+        ('kind = "command"', 'kind = "echo"', ":6", "the kind echo makes no films, so it has no [animation]"),
+        ('kind = "command"', 'kind = "command"\nfps = 25', ":2", "it belongs under [animation]"),
+        ('kind = "command"', 'kind = "command"\nkeyframes = 3', ":2", "keyframes is a table: write [keyframes] on a line of its own"),
+        ('"{frame}.png"]', '"{frame}.png"]\nanimation = {frames = 1}', ":7", "[animation] is said twice, also under [options]"),
+    ],
+)
+def test_mistakes_in_the_tables_of_a_kind(right: str, mistake: str, where: str, words: str, tmp_path: Path) -> None:
+    """One sentence with the line, also of a table within a table."""
+    text = FILM.replace(right, mistake, 1)
+    if mistake.endswith("keyframes = 3"):
+        text = text.partition("[keyframes]")[0]
+    sentence = wrong(tmp_path, {"task.toml": text})
+    assert sentence.startswith(f"scene/task.toml{where}: ") and words in sentence, sentence
+
+
+@pytest.mark.usefixtures("tables")
+@pytest.mark.parametrize(
+    ("kind", "word", "words"),
+    [
+        ("command", "animation.frames=9-1", "-o animation.frames=9-1: frames must count upwards"),
+        ("command", "animation.fsp=3", '-o animation.fsp=3: The table [animation] has no key "fsp"'),
+        ("command", "keyframes.glow.points.x=3", "-o keyframes.glow.points.x=3: keyframes.glow.points is no table, so it has no x."),
+        ("command", "animation=3", "-o animation=3: animation is a table"),
+        ("command", "limits.timeout.x=3", "write it as key=value"),
+        ("command", "command.x=3", "write it as key=value"),
+        ("echo", "animation.frames=1-3", "-o animation.frames=1-3: the kind echo makes no films"),
+        ("echo", "env.A=1", "-o env.A=1: there is no table [env] for the kind echo"),
+    ],
+)
+def test_mistakes_on_the_command_line_in_tables(kind: str, word: str, words: str, tmp_path: Path) -> None:
+    """They are named as they were typed."""
+    text = FILM if kind == "command" else 'kind = "echo"\n'
+    assert words in wrong(tmp_path, {"task.toml": text}, word)
+
+
+PARAMS_OF_A_FILM = "inputFile:a.pov\noutputFile:night\njobNumber:10\nrenderType:Movie\nimageHeight:48\nimageWidth:64\n"
+
+
+def test_a_movie_of_2010() -> None:
+    """params.cfg and seqFile.txt together: frames from the length, the rate, the variables, and as many jobs as were asked for."""
+    sequence = "bpm:155\nfrm:30\nlen:24.0.0\nvarseq:(v, ((3, 1, '0.0.0'), (1, 1, '4.0.0')))\n"
+    params = read_params(PARAMS_OF_A_FILM, "f/params.cfg", sequence=sequence, sequence_path="f/seqFile.txt")
+    assert params.options["animation"] == {"frames": "1-1115", "fps": 30, "chunk": 112}
+    assert params.options["keyframes"]["v"] == {"points": [["0.0.0", 3.0, 1.0], ["4.0.0", 1.0, 1.0]]}
+    assert "tiles" not in params.options and params.places == {"keyframes.v": "f/seqFile.txt:4"} and not params.warnings
+    still = read_params(PARAMS_OF_A_FILM.replace("Movie", "picture"), "f/params.cfg", sequence=sequence, sequence_path="f/seqFile.txt")
+    assert still.options["tiles"] == [10, 1] and "animation" not in still.options
+    assert still.warnings == ["f/seqFile.txt is not used, as f/params.cfg does not say renderType:movie."]
+    with pytest.raises(TaskFileError, match=r"^f/params.cfg:3: jobNumber must be at least 1"):
+        read_params(PARAMS_OF_A_FILM.replace("10", "0"), "f/params.cfg", sequence=sequence)
+
+
+def test_a_mistake_in_a_seqfile_is_found_there(tmp_path: Path) -> None:
+    """By its own line, whether it is seen at once or only as a keyframe."""
+    sequence = "bpm:155\nfrm:30\nlen:1.0.0\n\n('v', ((3, '0.0.0'), (1, '0.0.0')))\n"
+    files: dict[str, str | bytes] = {"params.cfg": PARAMS_OF_A_FILM, "SeqFile.txt": sequence, "a.pov": SCENE}
+    assert wrong(tmp_path, files).startswith("scene/SeqFile.txt:5: point 2 of v (frame 1) must come after point 1")
+    (tmp_path / "scene" / "SeqFile.txt").write_text(sequence.replace("len", "lenght"))
+    with pytest.raises(TaskFileError, match=r'SeqFile.txt:3: there is no key "lenght"; did you mean "len"'):
+        read_task(tmp_path / "scene")
+
+
+def test_the_shipped_films_are_tasks() -> None:
+    """One by keyframes in task.toml, one as it was written in 2010; both without a warning."""
+    examples = Path(__file__).parents[2] / "misc" / "examples"
+    film, warnings = read_task(examples / "bounce")
+    assert (film.options["animation"]["frames"], set(film.options["keyframes"]) - {"bpm", "start"}) == ("1-96", {"height", "squash"})
+    old, more = read_task(examples / "bounce-2010")
+    # 1 bar at 155 bpm: 16 * 2.9032 = 46.45 frames
+    assert (old.options["animation"]["frames"], old.options["animation"]["chunk"]) == ("1-47", 12)
+    assert not warnings and not more
+
+
+def test_a_folder_that_fits_several_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not for us to choose; and a folder that fits none is told what would fit."""
+
+    class Other(Povray):
+        name = "other"
+        scenes = (".blend",)
+
+    known = {"other": Other(), "povray": Povray()}
+    monkeypatch.setattr(registry, "kinds", lambda: known)
+    place = folder(tmp_path, {"a.pov": SCENE})
+    with pytest.raises(TaskFileError, match=r'this folder fits several kinds; write kind = "other" or kind = "povray" into a task.toml'):
+        read_task(place)
+    (place / "task.toml").write_text("name = 'x'\n")
+    with pytest.raises(TaskFileError, match=r'the folder fits several; write kind = "other" or kind = "povray" at the top'):
+        read_task(place)
+    (place / "task.toml").unlink()
+    (place / "a.pov").rename(place / "a.txt")
+    with pytest.raises(TaskFileError, match=r"there is no task.toml, no params.cfg and no .blend or .pov scene in this folder"):
+        read_task(place)
 
 
 def test_not_a_folder(tmp_path: Path) -> None:

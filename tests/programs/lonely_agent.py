@@ -16,7 +16,7 @@ data, program = Path(sys.argv[1]), sys.argv[2]
 
 
 class Kind:
-    name, version, allow, options = "test", 1, "commands", ()
+    name, version, allow, options = "test", 1, "render", ()
 
     def stages(self, task):
         return (self,)
@@ -28,7 +28,7 @@ class Kind:
 Kind.name = "only"  # the stage's name: kind and stage are one here
 server = ScriptedServer(patience=60.0)
 agent = Agent(
-    NodeSettings(slots=1, sandbox="off", allow=("commands",), keep_free=0),
+    NodeSettings(slots=1, sandbox="off", keep_free=0),
     data,
     SystemClock(),
     JoinCode(role=Role.NODE, addresses=("farm:1",), pin="ab" * 32, token="t"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from clusterray.common.kinds.echo import ECHO, content
 from clusterray.common.model import Cause, Region, TaskSpec
-from clusterray.common.testing_kinds import check_kind, rehearse
+from clusterray.common.testing_kinds import check_kind, rehearse, whole_task
 
 
 def covers(spec: TaskSpec, regions: Sequence[Region]) -> str:
@@ -31,3 +31,10 @@ def test_a_job_can_be_told_to_fail(tmp_path: Path) -> None:
     task = rehearse(ECHO, TaskSpec(kind="echo", name="e", options={"fail": ["1"]}), tmp_path / "in", tmp_path / "work")
     recipe = task.recipe(task.split()[1])
     assert recipe.argv[0] == "sh" and recipe.diagnose(3, ["this job was told to fail"]).cause is Cause.ERROR
+
+
+def test_a_second_stage_reads_what_the_first_has_made(tmp_path: Path) -> None:
+    """Each job's part of it comes out back to front."""
+    (tmp_path / "in").mkdir()
+    spec = TaskSpec(kind="echo", name="e", options={"jobs": 3, "bytes": 25, "stages": 2})
+    assert whole_task(ECHO, spec, tmp_path / "in", tmp_path / "work") == {"e.txt": b"".join(content(n, 25)[::-1] for n in range(3))}

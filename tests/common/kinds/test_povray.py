@@ -13,35 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 from clusterray.common.errors import OutputRejected, StitchFailed, TaskFileError
-from clusterray.common.kinds.images import any_rows
 from clusterray.common.kinds.kind import Piece
 from clusterray.common.kinds.png import Format, write_tile
 from clusterray.common.kinds.povray import POVRAY
 from clusterray.common.model import Cause, FarmShape, Region, TaskSpec
 from clusterray.common.process import run
-from clusterray.common.testing_kinds import PlainFiles, Rehearsal, check_kind, rehearse
+from clusterray.common.testing_kinds import PlainFiles, Rehearsal, check_kind, rehearse, whole_task
+
+from .povray_house import BALLS, ENV, SKY, chunk, folder, pixels, unsplit
 
 EXAMPLES = Path("/usr/share/doc/povray/examples/advanced")
 SHIPPED = Path(__file__).parents[3] / "misc" / "scenes"
-ENV = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/nonexistent"}
-BALLS = """\
-#version 3.7;
-global_settings { assumed_gamma 1.0 }
-camera { location <0, 1, -4> right x*image_width/image_height look_at 0 }
-light_source { <5, 5, -5> rgb 1 }
-sphere { 0, 1 pigment { rgb <.2, .5, .9> } finish { phong .6 reflection .2 } }
-sphere { <1.2, 0, -1>, .6 pigment { rgbf .9 } interior { ior 1.5 } }
-plane { y, -1 pigment { checker rgb .9 rgb .2 scale .3 } }
-"""
-SKY = "sky_sphere { pigment { gradient y color_map { [0 rgb <.9, .8, .6>] [1 rgb <.1, .2, .6>] } } }\n"
-
-
-def folder(tmp_path: Path, **files: str) -> Path:
-    place = tmp_path / "scene"
-    place.mkdir(parents=True)
-    for name, text in ({"scene.pov": BALLS + SKY} | files).items():
-        (place / name).write_text(text, "utf-8")
-    return place
 
 
 def task_of(inputs: Path, work: Path, cores: int = 1, **options: Any) -> Rehearsal:
@@ -58,19 +40,6 @@ def joined(task: Rehearsal, farm: FarmShape | None = None) -> np.ndarray:
     assets = task.stitch(Piece(region=region, files=output) for region, output in zip(regions, outputs, strict=True))
     assert list(assets) == ["picture.png"]
     return pixels(task.work / "result" / "picture.png")
-
-
-def pixels(path: Path) -> np.ndarray:
-    return np.concatenate(list(any_rows(path)))
-
-
-def unsplit(inputs: Path, work: Path, *switches: str, scene: str = "scene.pov") -> np.ndarray:
-    """What one povray makes of it, by the switches that a person would type."""
-    work.mkdir(parents=True, exist_ok=True)
-    out = work / "unsplit.png"
-    done = run(["povray", f"+I{scene}", f"+O{out}", "-D", "+WT2", *switches], timeout=100, cwd=inputs, env=ENV)
-    assert done.code == 0, done.stderr
-    return pixels(out)
 
 
 @pytest.mark.parametrize(
@@ -116,15 +85,22 @@ def test_real_scenes_are_exact(scene: str, tmp_path: Path) -> None:
 
 
 def test_focal_blur_area_lights_and_photons_are_exact(tmp_path: Path) -> None:
-    """Photons are shot by one thread, whatever the slot's share, so that all tiles see the same."""
+    """Photons are shot by one thread, whatever the slot's share, once for all tiles or anew in each, so that all see the same."""
     scene = BALLS.replace("look_at 0", "look_at 0 aperture .3 focal_point 0 blur_samples 12").replace(
         "assumed_gamma 1.0", "assumed_gamma 1.0 photons { count 3000 }"
     )
+    scene = scene.replace("interior {", "photons { target refraction on reflection on } interior {")
     scene += "light_source { <-5, 5, -5> rgb .5 area_light x*3, y*3, 4, 4 adaptive 1 }\n" + SKY
     inputs = folder(tmp_path, **{"scene.pov": scene})
-    task = task_of(inputs, tmp_path / "work", cores=2, width=90, height=60, tiles=[2, 2])
-    assert (joined(task) == unsplit(inputs, tmp_path, "+W90", "+H60", "+FN", "+WT1")).all()
-    assert any("Photons" in warning for warning in task.warnings)
+    wanted = unsplit(inputs, tmp_path, "+W90", "+H60", "+FN", "+WT1")
+    for photons in ("shared", "each"):
+        spec = TaskSpec(kind="povray", name="picture", options={"width": 90, "height": 60, "tiles": [2, 2], "photons": photons})
+        whole_task(POVRAY, spec, inputs, tmp_path / photons, cores=2)
+        last = max(path for path in (tmp_path / photons).iterdir() if path.name.isdigit())
+        assert (pixels(last / "result" / "picture.png") == wanted).all(), photons
+        saved = tmp_path / photons / "inputs" / "stages" / "photons" / "photons.map"
+        assert (saved.stat().st_size > 1000) if photons == "shared" else not saved.exists()
+        assert any("Photons" in warning for warning in rehearse(POVRAY, spec, inputs, tmp_path / "w").warnings)
 
 
 def test_the_shipped_demo_is_exact(tmp_path: Path) -> None:
@@ -161,11 +137,6 @@ def test_the_png_says_what_povrays_says(gamma: str, bits: int, tmp_path: Path) -
     ours, theirs = (path.read_bytes() for path in (tmp_path / "work" / "result" / "picture.png", tmp_path / "unsplit.png"))
     for tag in (b"IHDR", b"gAMA", b"sRGB", b"sBIT", b"oFFs"):
         assert chunk(ours, tag) == chunk(theirs, tag), tag
-
-
-def chunk(png: bytes, tag: bytes) -> bytes:
-    at = png.find(tag)
-    return b"" if at < 0 else png[at : at + 4 + int.from_bytes(png[at - 4 : at], "big")]
 
 
 @pytest.mark.parametrize("head", ["#version 3.5;", "", "#version 3.7; global_settings { assumed_gamma 2.2 }"])
@@ -229,9 +200,9 @@ def test_povray_that_wrote_nothing_is_no_success(tmp_path: Path) -> None:
     ("extra", "args", "tiles", "count", "words"),
     [
         ("global_settings { radiosity { count 20 } }", [], "auto", 1, "rendered whole"),
-        ("global_settings { radiosity { count 20 } }", [], [3, 2], 6, "tiles may show"),
         ("global_settings { radiosity { count 20 } }", ["+RFI", "+RFscene.pov"], "auto", 8, "always_sample off"),
         ("", ["+TH"], "auto", 1, "dithering"),
+        ("", ["+TH"], [3, 2], 6, "tiles may show"),
         ("light_source { 0 rgb 1 area_light x, y, 3, 3 jitter }", [], "auto", 8, "random numbers"),
         ("", [], "auto", 8, ""),
     ],

@@ -34,6 +34,9 @@ def said(*words: str) -> Settled:
         (["+Iscene.pov", "+Linc", "+Lmore/inc"], {"scene": "scene.pov", "library": ["inc", "more/inc"]}),
         (["+L/usr/share/povray-3.7/include"], {}),
         (["File_Gamma=2.2"], {"file_gamma": "2.2"}),
+        (["+FE"], {"format": "exr"}),
+        (["+KI-1.5", "+KF.5", "+KC"], {"initial_clock": -1.5, "final_clock": 0.5, "cyclic": True}),
+        (["Cyclic_Animation=off"], {"cyclic": False}),
     ],
 )
 def test_switches_become_options(words: list[str], options: dict[str, Any]) -> None:
@@ -63,9 +66,11 @@ def test_what_means_nothing_on_a_farm() -> None:
     [
         ("+SC10", "cuts the picture by itself"),
         ("+ER0.5", "cuts the picture by itself"),
-        ("+KFF10", "films come in a later version"),
-        ("+SF3", "films"),
-        ("Final_Frame=10", "films"),
+        ("+UF", "whole frames"),
+        ("Odd_Field=On", "whole frames"),
+        ("Frame_Step=2", '"1-100x5"'),
+        ("+KFFx", "not among those"),
+        ("Final_Clock=late", "takes a number"),
         ("Pre_Scene_Command=rm", "programs cannot be started"),
         ("Post_Frame_Return=-S", "programs"),
         ("+L/etc", "outside of the task's folder"),
@@ -73,6 +78,8 @@ def test_what_means_nothing_on_a_farm() -> None:
         ("+O/tmp/x", "beside the task's folder"),
         ("-F", "no picture"),
         ("+FT", "PNG of 8 or 16 bits"),
+        ("+FJ", "JPEG would blur"),
+        ("+FH", "OpenEXR holds all that"),
         ("+FN12", "PNG of 8 or 16 bits"),
         ("+RFO", "stay on the node"),
         ("+HTC", "histograms"),
@@ -139,7 +146,7 @@ def test_an_ini_as_povray_reads_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "line"), [("\nWidth\n", 2), ("; x\n\n+ZZ", 3), ('Width=3\n+L"abc', 2), ("Output_File_Type=T", 1), ("\n\n\nFinal_Frame=3", 4)]
+    ("text", "line"), [("\nWidth\n", 2), ("; x\n\n+ZZ", 3), ('Width=3\n+L"abc', 2), ("Output_File_Type=T", 1), ("\n\n\nField_Render=On", 4)]
 )
 def test_a_mistake_in_an_ini_has_its_line(text: str, line: int) -> None:
     """Refused switches too."""
