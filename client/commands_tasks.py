@@ -118,6 +118,8 @@ def log(
         print_json([{"line": line} for line in lines], call.out)
     else:
         call.out.writelines(clean(line) + "\n" for line in lines)
+        if not lines:
+            call.tell("There is no log of this run: none of its jobs has been started, or all were taken over from an earlier run.")
 
 
 def watch(
@@ -166,7 +168,7 @@ def fetch(
             for text in tasks:
                 task = session.show(text).task
                 if task.state is not TaskState.COMPLETED:
-                    raise UsageError(f"{clean(task.name)} ({short(task.id)}) has no result: it is {state_line(task)}.")
+                    raise UsageError(f"{clean(task.name)} ({short(task.id)}) has no result: {state_line(task)}.")
                 origin = origins.recall(task.id)
                 target = call.cwd / into if into else Path(origin.result) if origin else call.cwd / f"{_file_name(task)}-result"
                 refuse_older(target, overwrite)

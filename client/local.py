@@ -21,6 +21,7 @@ from ..common import ports, process, security
 from ..common.clock import Clock
 from ..common.daemon import module_argv
 from ..common.errors import LinkError, NoServer, UsageError
+from ..common.kinds.command_run import PATH
 from ..common.model import NodeView, Role, TaskSpec
 from ..common.settings import as_variables
 from ..common.wire.link import dial
@@ -109,6 +110,9 @@ class LocalFarm:
                     f"{spec.name} runs {command}, and commands of a task run only where that is allowed: set [node] commands, "
                     f"or for once CLUSTERRAY_NODE_COMMANDS={','.join(command.split())}."
                 )
+            for name in command.split():
+                if not name.startswith("./") and name not in self.programs and not shutil.which(name, path=PATH):
+                    raise UsageError(f"{spec.name} runs {name}, which is not on this machine: install it, or set [node] programs.")
 
     def stop(self) -> None:
         """End everything, in the reverse of the order of starting."""

@@ -96,8 +96,11 @@ def read_task(
     return examined.spec, (*draft.warnings, *examined.warnings)
 
 
-def changed(spec: TaskSpec, words: Sequence[str]) -> TaskSpec:
-    """A task that was read before, with ``key=value`` words that win over what it says. Raises TaskFileError; it is not examined again."""
+def changed(spec: TaskSpec, words: Sequence[str], files: Folder | None = None) -> TaskSpec:
+    """A task that was read before, with ``key=value`` words that win over what it says. Raises TaskFileError.
+
+    With ``files``, the task's, it is examined once more, so that a word that cannot be is named; what comes of that is not kept.
+    """
     kind = registry.kind(spec.kind)
     draft = Draft(tables={"options": deepcopy(spec.options), "limits": {}, "needs": {}})
     _override(draft, words, kind)
@@ -108,18 +111,26 @@ def changed(spec: TaskSpec, words: Sequence[str]) -> TaskSpec:
     limits = {key: getattr(_limits(draft), key) for key in draft.tables["limits"]}
     needs = {key: getattr(_needs(draft), key) for key in draft.tables["needs"]}
     replace = msgspec.structs.replace
-    return replace(spec, options=options, limits=replace(spec.limits, **limits), needs=replace(spec.needs, **needs))
+    made = replace(spec, options=options, limits=replace(spec.limits, **limits), needs=replace(spec.needs, **needs))
+    if files is not None:
+        try:
+            kind.examine(made, files)
+        except TaskFileError as error:
+            raise (draft.fault(error.sentence, error.key) if error.path is None and error.key else error) from error
+    return made
 
 
 def _draft(folder: Path, files: Folder) -> Draft:
     names = files.names()
+    sequence = next((name for name in names if name.lower() == SEQFILE.lower()), "")
     if TASK in names:
         draft = _read_toml(folder, _text(files, folder, TASK))
         if PARAMS in names:
             draft.warnings.append(f"{PARAMS} is not used, because there is a {TASK}.")
+        if sequence:
+            draft.warnings.append(f"{sequence} is not used, because there is a {TASK}: write its variables as [keyframes] there.")
         return draft
     if PARAMS in names:
-        sequence = next((name for name in names if name.lower() == SEQFILE.lower()), "")
         params = read_params(
             _text(files, folder, PARAMS),
             str(folder / PARAMS),
@@ -138,7 +149,8 @@ def _draft(folder: Path, files: Folder) -> Draft:
     near = [name for name in names if "/" not in name and name.lower() in (TASK, "tasks.toml", PARAMS, "param.cfg")]
     if near:
         raise TaskFileError(f'"{near[0]}" must be called {TASK if near[0].lower().endswith("toml") else PARAMS} to be read.', path=folder)
-    return Draft()
+    unread = f"{sequence} is not used: it goes with a {PARAMS} that says renderType:movie, or write its variables into a {TASK}."
+    return Draft(warnings=[unread] if sequence else [])
 
 
 def _text(files: Folder, folder: Path, name: str) -> str:

@@ -282,7 +282,9 @@ class Runner:
         work.advance(1.0)
 
     def _diagnose(self, recipe: Recipe, code: int, tail: Sequence[str], oom: bool) -> Failure:
-        if self._means.confinement.bwrap and code == 1 and len(tail) == 1 and tail[0].startswith("bwrap: "):
+        # "bwrap: execvp" is the fault of the program
+        its_own = len(tail) == 1 and tail[0].startswith("bwrap: ") and not tail[0].startswith("bwrap: execvp ")
+        if self._means.confinement.bwrap and code == 1 and its_own:
             return Failure(cause=Cause.RETURNED, sentence=f"The confinement of this node failed: {tail[0]}", exit_code=code)
         try:
             failure = recipe.diagnose(code, tail)

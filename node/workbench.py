@@ -52,7 +52,9 @@ class Workbench:
         self.no_room = False
         """The last grant was given back for want of disk."""
         self.in_vain = 0
-        """How many results in a row gave their job back; asking for more at once would only turn a wheel."""
+        """How many tasks in a row had their jobs given back; asking for more at once would only turn a wheel. One task that cannot be done
+        here counts once, however many jobs it has: others shall not wait for it."""
+        self._refused: set[str] = set()
         self.rest = False
         """The slot should rest before it asks again, and put this back."""
         self._slot = slot
@@ -284,7 +286,7 @@ class Workbench:
         if result is None:
             self._forget(work.lease, parcel)
             return
-        self._note(result)
+        self._note(work.grant.task, result)
         with self._condition:
             gone = work.why is Ending.NOT_YOURS
             if not gone:
@@ -292,13 +294,14 @@ class Workbench:
         if gone:
             self._forget(work.lease, parcel)
 
-    def _note(self, result: Result) -> None:
+    def _note(self, task: str, result: Result) -> None:
         failure = result.failure
         if failure is None or failure.cause is not Cause.RETURNED:
-            self.in_vain = 0
+            self._refused.clear()
         else:
-            self.in_vain += 1
+            self._refused.add(task)
             self.rest = True
+        self.in_vain = len(self._refused)
         if failure is not None:
             level = logging.INFO if self.in_vain < 3 else logging.DEBUG
             log.log(level, "lease %s ended: %s: %s", result.lease[:8], failure.cause, failure.sentence)

@@ -43,8 +43,8 @@ class Aftermath:
         """Something that a watcher would like to see."""
         self._board.changed(task)
 
-    def ended(self, node: str, lease: str, end: Ended, *, given_back: bool = False) -> None:
-        """An attempt is over, whatever its end."""
+    def ended(self, node: str, lease: str, end: Ended, *, given_back: str = "") -> None:
+        """An attempt is over, whatever its end; ``given_back``: why its node did not do it."""
         self._release(node, [lease])
         if end.job_state is JobState.DONE:
             self.accepted(end.task)

@@ -29,10 +29,14 @@ class Call(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Look(Call, frozen=True, kw_only=True):
-    """What a task needs, before it is taken in: the submitter's word is not enough. ``words`` (``key=value``) change it first."""
+    """What a task needs, before it is taken in: the submitter's word is not enough. ``words`` (``key=value``) change it first; it is
+    examined then with its files, as at its submission."""
 
     spec: TaskSpec
     words: tuple[str, ...] = ()
+    manifest: str = ""
+    packs: dict[str, str] = {}
+    work: str = ""
 
 
 class Split(Call, frozen=True, kw_only=True):
@@ -95,6 +99,8 @@ class Draw(Call, frozen=True, kw_only=True):
 
     spec: TaskSpec
     stage: int
+    manifest: str
+    packs: dict[str, str]
     regions: list[Region]
     pieces: list[Made]
     out: str

@@ -30,6 +30,7 @@ from .task_thread import TaskThread
 from .terms import Terms
 from .turns import Queued, place_of
 from .views import assets, job_view, task_view
+from .works import Works
 
 log = logging.getLogger(__name__)
 PRIORITIES = 1000
@@ -91,8 +92,12 @@ class Desk:
         logbook: Logbook,
         aftermath: Aftermath,
         previewer: Previewer,
+        works: Works,
+        work: Path,
         clock: Clock,
     ) -> None:
+        self._works = works
+        self._work = work
         self._store = store
         self._keeper = keeper
         self._hands = hands
@@ -358,14 +363,28 @@ class Desk:
         look = None
         if words:
             with self._store.read() as tx:
-                spec = msgspec.json.decode(self._find(tx, caller, ident)["spec"], type=TaskSpec)
-            look = self._look(Look(spec=spec, words=words))
+                row = self._find(tx, caller, ident)
+            look = self._look(self._changed(row, words))
             _check_spec(ident, look.spec)
         told = None if look is None else (look.spec, look.needs, look.allow)
         self._store.write(lambda tx: ledger.restart_task(tx, ident, fresh=fresh, look=told))
         self._aftermath.changed(ident)
         self._task_thread.wake()
         return self.view(caller, ident)
+
+    def _changed(self, row: Row, words: tuple[str, ...]) -> Look:
+        """With its files: what they do not allow is said now. A run that failed of it would leave the task without its last result."""
+        try:
+            packs, _ = self._works.files(PackRef(digest=row["bundle"], size=row["bundle_size"]))
+        except (OSError, ClusterRayError) as error:
+            raise DeskError(f"The files of task {row['name']} cannot be read on the server: {error}") from error
+        return Look(
+            spec=msgspec.json.decode(row["spec"], type=TaskSpec),
+            words=words,
+            manifest=str(packs[row["bundle"]]),
+            packs={digest: str(path) for digest, path in packs.items()},
+            work=str(self._work / f"look-{row['id']}-{new_id()}"),
+        )
 
     def remove(self, caller: Caller, task: str) -> None:
         ident = self._ident(caller, task)
@@ -531,7 +550,13 @@ class Desk:
             note = self._roster.why_none(needs, row["allow"])
             if not note and waiting is not None and waiting.program:
                 note = self._roster.left_out(needs, row["allow"], waiting.program)
-            why = (note,) if note else ()
+            refused = self._dispatcher.refusals(row["id"]) if not note else {}
+            named = {node.id: node.info.name for node in self._roster.able(needs, row["allow"])} if refused else {}
+            why = (
+                (note,)
+                if note
+                else tuple(f"Node {named[one]} gives jobs back: {said}" for one, said in refused.items() if one in named)[:2]
+            )
         return task_view(tx, row, self._terms, place_of(row["id"], order), why)
 
 

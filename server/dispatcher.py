@@ -32,6 +32,19 @@ class Bell(Protocol):
 
 
 @dataclass
+class Refusal:
+    """What a node gave back of one task."""
+
+    why: str = ""
+    count: int = 0
+    """Jobs in a row."""
+    until: float = 0.0
+    """Until then it is offered no other one of this task."""
+    pause: float = REST / 2
+    """For how long that was."""
+
+
+@dataclass
 class Waiting:
     """The unleased jobs of one task in work."""
 
@@ -52,6 +65,8 @@ class Waiting:
     """Job that was taken -> nodes that tried it before."""
     rests: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     """(job, node) -> until when it is not offered again, and for how long that was."""
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    """By node that gave jobs back and has done none since."""
 
     @property
     def batch(self) -> int:
@@ -102,15 +117,27 @@ class Dispatcher:
         for bell in bells:
             bell.ring()
 
-    def again(self, task: str, job: str, node: str, *, given_back: bool = False) -> None:
-        """A job comes back and goes first. A node that gave it back itself is not offered it again for a while, longer each time."""
+    def again(self, task: str, job: str, node: str, *, given_back: str = "") -> None:
+        """A job comes back and goes first. A node that gave it back itself, and why, is not offered it again for a while, longer each time.
+
+        Nor, after a second one, any other of the task: what it cannot do must not keep its slots from tasks further back.
+        """
         with self._lock:
             waiting = self._waiting.get(task)
             if waiting is None:
                 return
             if given_back:
                 pause = min(REST_MOST, 2 * waiting.rests.get((job, node), (0.0, REST / 2))[1])
-                waiting.rests[job, node] = (self._roster.clock.monotonic() + pause, pause)
+                now = self._roster.clock.monotonic()
+                waiting.rests[job, node] = (now + pause, pause)
+                refusal = waiting.refused.setdefault(node, Refusal())
+                if refusal.count and now >= refusal.until:  # one that was under way in another slot says nothing new
+                    refusal.pause = min(REST_MOST, 2 * refusal.pause)
+                    refusal.until = now + refusal.pause
+                refusal.count += 1
+                refusal.why = given_back
+            else:
+                waiting.refused.pop(node, None)
             tried = waiting.jobs.pop(job, set()) | waiting.out.pop(job, set()) | {node}
             waiting.jobs = {job: tried, **waiting.jobs}
             bells = self._takers(waiting, 1)
@@ -153,12 +180,13 @@ class Dispatcher:
                 mine = {job: waiting.out.pop(job) for job in wanted.intersection(waiting.out)}
                 waiting.jobs = {**mine, **waiting.jobs} if mine else waiting.jobs
 
-    def done(self, task: str, job: str, seconds: float) -> None:
+    def done(self, task: str, job: str, seconds: float, node: str = "") -> None:
         """An accepted job, and how long it took on its node."""
         with self._lock:
             waiting = self._waiting.get(task)
             if waiting is not None:
                 waiting.out.pop(job, None)
+                waiting.refused.pop(node, None)
                 for key in [key for key in waiting.rests if key[0] == job] if waiting.rests else ():
                     del waiting.rests[key]
                 waiting.measured = [*waiting.measured[-15:], seconds]
@@ -171,6 +199,12 @@ class Dispatcher:
     def task_of(self, task: str) -> Waiting | None:
         with self._lock:
             return self._waiting.get(task)
+
+    def refusals(self, task: str) -> dict[str, str]:
+        """Nodes that give back what they get of a task, and why."""
+        with self._lock:
+            waiting = self._waiting.get(task)
+            return {node: one.why for node, one in waiting.refused.items()} if waiting is not None else {}
 
     def has(self, task: str, run: int) -> bool:
         """Whether this run is in work here."""
@@ -195,6 +229,8 @@ class Dispatcher:
     def _open_to(self, waiting: Waiting, node: str, elsewhere: set[str]) -> Iterator[str]:
         """The jobs that this node may have now, in order: not those that others should try first, or that it gave back just now."""
         now = self._roster.clock.monotonic()
+        if node in waiting.refused and waiting.refused[node].until > now:
+            return
         for job, tried in waiting.jobs.items():
             if not (node in tried and elsewhere - tried) and waiting.rests.get((job, node), (0.0, 0.0))[0] <= now:
                 yield job

@@ -121,7 +121,7 @@ class Farm:
             self.store, self.hands, self.keeper, self.dispatcher, self.terms, self.roster, self.lessor, self.logbook, self.aftermath, work
         )
         self.reaper = Reaper(self.store, self.terms, self.aftermath, clock)
-        self.previewer = Previewer(self.store, self.hands, self.keeper, data / "previews", work, clock)
+        self.previewer = Previewer(self.store, self.hands, self.keeper, self.works, data / "previews", work, clock)
         self.desk = Desk(
             self.store,
             self.keeper,
@@ -134,6 +134,8 @@ class Farm:
             self.logbook,
             self.aftermath,
             self.previewer,
+            self.works,
+            work,
             clock,
         )
         self.janitor = Janitor(self.store, self.desk, self.keeper, self.logbook, settings.retention, clock)

@@ -59,11 +59,11 @@ GIVE_WAY = 10
 
 def answer(call: AnyCall, tell: BinaryIO, asked: BinaryIO) -> Reply:
     """Do what is asked."""
-    if isinstance(call, Look):
-        made_by = kind(call.spec.kind)
-        spec = changed(call.spec, call.words) if call.words else call.spec
-        return LookDone(spec=spec, needs=made_by.needs(spec), allow=made_by.allow)
+    if isinstance(call, Look) and not call.words:
+        return look(call)
     try:
+        if isinstance(call, Look):
+            return look(call)
         if isinstance(call, Split):
             return split(call)
         if isinstance(call, Verify):
@@ -73,6 +73,12 @@ def answer(call: AnyCall, tell: BinaryIO, asked: BinaryIO) -> Reply:
         return stitch(call, tell, asked)
     finally:
         shutil.rmtree(call.work, ignore_errors=True)
+
+
+def look(call: Look) -> LookDone:
+    made_by = kind(call.spec.kind)
+    spec = changed(call.spec, call.words, folder_at(call)) if call.words else call.spec
+    return LookDone(spec=spec, needs=made_by.needs(spec), allow=made_by.allow)
 
 
 def split(call: Split) -> SplitDone:
@@ -107,7 +113,7 @@ def split(call: Split) -> SplitDone:
     )
 
 
-def folder_at(call: Split | Stitch) -> BundleFolder:
+def folder_at(call: Look | Split | Stitch | Draw) -> BundleFolder:
     return BundleFolder(Path(call.manifest), lambda digest: Path(call.packs[digest]), Path(call.work) / "files")
 
 
@@ -176,7 +182,7 @@ def draw(call: Draw) -> DrawDone:
         Piece(region=call.regions[one.at], files=folder_of(one.files, work / str(one.at)), seconds=one.seconds, node=one.node)
         for one in call.pieces
     ]
-    return DrawDone(drawn=stage.preview(call.spec, call.regions, made, out, call.size))
+    return DrawDone(drawn=stage.preview(call.spec, folder_at(call), call.regions, made, out, call.size))
 
 
 def pieces(tell: BinaryIO, asked: BinaryIO, work: Path) -> Iterator[Piece]:

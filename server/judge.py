@@ -296,10 +296,10 @@ class Judge:
         if case.ended is None:
             return
         if case.failure is None:
-            self._dispatcher.done(case.ended.task, case.ended.job, case.result.seconds)
+            self._dispatcher.done(case.ended.task, case.ended.job, case.result.seconds, node)
         else:
             log.info("lease %s ended: %s: %s", lease[:8], case.failure.cause, case.failure.sentence)
-        given_back = case.failure is not None and case.failure.cause is Cause.RETURNED
+        given_back = case.failure.sentence if case.failure is not None and case.failure.cause is Cause.RETURNED else ""
         self._aftermath.ended(node, lease, case.ended, given_back=given_back)
         if case.uploaded or case.failure is not None:
             self._keeper.drop_lease(lease)

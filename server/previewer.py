@@ -26,13 +26,15 @@ import msgspec
 
 from ..common.clock import Clock
 from ..common.errors import ClusterRayError, KindError
-from ..common.model import Asset, Region, TaskSpec, new_id
+from ..common.model import Asset, PackRef, Region, TaskSpec, new_id
 from ..common.service import Service
 from ..common.states import TaskState
+from . import ledger
 from .calls import Draw, DrawDone, File, Files, Made
 from .hands import STOPPING, Hands
 from .keeper import Keeper
 from .store import Row, Store, Tx
+from .works import Works
 
 log = logging.getLogger(__name__)
 SIZE = 512
@@ -80,11 +82,12 @@ class Seen:
 class Previewer(Service):
     """``show()`` may be called from any thread."""
 
-    def __init__(self, store: Store, hands: Hands, keeper: Keeper, folder: Path, work: Path, clock: Clock) -> None:
+    def __init__(self, store: Store, hands: Hands, keeper: Keeper, works: Works, folder: Path, work: Path, clock: Clock) -> None:
         super().__init__("previewer")
         self._store = store
         self._hands = hands
         self._keeper = keeper
+        self._works = works
         self._folder = folder
         self._work = work
         self._clock = clock
@@ -224,10 +227,14 @@ class Previewer(Service):
             for at, row in enumerate(rows)
             if row["accepted"] is not None
         ]
-        known = tx.one("run", task=task, number=run)
+        known = ledger.need_run(tx, task, run)
+        bundle = PackRef(digest=known["bundle"], size=known["bundle_size"])
+        packs, _ = self._works.files(bundle)
         return Draw(
-            spec=msgspec.json.decode(known["spec"] if known is not None else "", type=TaskSpec),
+            spec=msgspec.json.decode(known["spec"], type=TaskSpec),
             stage=stage,
+            manifest=str(packs[bundle.digest]),
+            packs={digest: str(path) for digest, path in packs.items()},
             regions=[msgspec.json.decode(row["region"], type=Region) for row in rows],
             pieces=made,
             out=str(out),

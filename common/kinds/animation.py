@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -155,11 +156,17 @@ class Frames(Stage):
         options = {name: value for name, value in task.options.items() if name not in ("animation", "keyframes")}
         return [options, list(frames), [curves.at(frame) for frame in frames] if curves else []]
 
-    def preview(self, task: TaskSpec, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int) -> bool:
+    def preview(
+        self, task: TaskSpec, files: Folder, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int
+    ) -> bool:
         from .preview import preview_frames
 
         suffix = self.suffix(task)
-        return preview_frames(frames_of, lambda piece, frame: piece.files.path(frame_file(frame, suffix)), regions, pieces, out, size)
+        there = self._existing(task, files) | sampled(files, suffix)
+        before = {frame: partial(files.path, name) for frame, name in there.items()}
+        return preview_frames(
+            frames_of, lambda piece, frame: piece.files.path(frame_file(frame, suffix)), regions, pieces, out, size, before
+        )
 
     def _rendered(self, task: TaskSpec, pieces: Iterator[Piece]) -> Iterator[tuple[int, Path]]:
         suffix = self.suffix(task)

@@ -92,7 +92,9 @@ class Rendering(Stage):
         kept = {name: value for name, value in region.data.items() if name not in ("notes", "before", "after")}
         return [{name: value for name, value in task.options.items() if name not in _CUT}, kept]
 
-    def preview(self, task: TaskSpec, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int) -> bool:
+    def preview(
+        self, task: TaskSpec, files: Folder, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int
+    ) -> bool:
         from .preview import preview_samples, preview_tiles
 
         if not pieces:

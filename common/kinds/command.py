@@ -16,7 +16,7 @@ from ..errors import TaskFileError
 from ..model import Needs, TaskSpec
 from .animation import film_of, film_stages, settle_film
 from .command_items import Item, check_clashes, check_path, items_of
-from .command_options import JOINS, OPTIONS, OVER, PICTURES, check_words, is_pattern, over, program_of
+from .command_options import JOINS, MOST_ASSETS, MOST_FILES, OPTIONS, OVER, PICTURES, check_words, is_pattern, over, program_of
 from .command_stage import CommandFrames, Items, Last
 from .kind import Examined, Folder, Kind, Stage
 from .options import normalise, shown
@@ -49,6 +49,7 @@ class Command(Kind):
         for path in options["last_outputs"]:
             check_path(path, "last_outputs")
         check_clashes(options, items)
+        _check_chunk(options, len(items))
         _check_join(options, film)
         examined = msgspec.structs.replace(spec, options=options)
         return Examined(spec=msgspec.structs.replace(examined, needs=self.needs(examined)), warnings=tuple(warnings))
@@ -105,6 +106,19 @@ def _check_outputs(options: dict[str, Any]) -> None:
         raise TaskFileError(f'Say what the command writes: outputs = ["{_EXAMPLES[over(options)]}"].', key="options.outputs")
     if options["last_outputs"] and not options["last"]:
         raise TaskFileError("last_outputs belongs to last, which is not there.", key="options.last_outputs")
+
+
+def _check_chunk(options: dict[str, Any], items: int) -> None:
+    """Before the work is done, not after: a job can send only so many files, and a task have only so many."""
+    if options["animation"] is None and options["join"] == "copy" and not options["last"] and items * len(options["outputs"]) > MOST_ASSETS:
+        made = f"{items} items make {items * len(options['outputs'])} files"
+        raise TaskFileError(f"{made}, but a task can have {MOST_ASSETS}; join them, or make fewer.", key="options.outputs")
+    chunk, each = min(options["chunk"], items), len(options["outputs"])
+    if options["animation"] is None and chunk * each >= MOST_FILES:
+        most = max(1, (MOST_FILES - 1) // each)
+        raise TaskFileError(
+            f"chunk: {chunk} items make {chunk * each} files, but a job can send {MOST_FILES - 1}; {most} is the most.", key="options.chunk"
+        )
 
 
 def _check_join(options: dict[str, Any], film: bool) -> None:

@@ -155,7 +155,8 @@ def _range(said: Any) -> list[int]:
         return list(parse_frames(said))
     except ValueError as error:
         words = str(error).replace("frames", "numbers")
-        raise TaskFileError(f"range {words}, not {shown(said)}.", key="options.range") from None
+        told = "" if shown(said) in words else f", not {shown(said)}"
+        raise TaskFileError(f"range {words}{told}.", key="options.range") from None
 
 
 @lru_cache(maxsize=256)

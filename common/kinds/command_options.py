@@ -21,6 +21,10 @@ OVER = ("files", "frames", "tiles", "range")
 JOINS = ("copy", "concatenate", "montage", "film")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".exr")
 MOST_ITEMS = 1_000_000
+MOST_ASSETS = 100_000
+"""That a task can have (server/stitcher.py)."""
+MOST_FILES = 2000
+"""That a node sends for one job (node/outputs.py); our list of them is one."""
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}")
 """A program that nodes look up."""
 
@@ -105,7 +109,9 @@ def templates(options: Mapping[str, Any], name: str, said: Iterable[str] | None 
     try:
         return [parse(word, known, variables) for word in ([value] if isinstance(value, str) else value)]
     except ValueError as error:
-        raise TaskFileError(f"{name}: {error}.", key=f"options.{name}") from None
+        raise TaskFileError(
+            f"{name}: {str(error).removesuffix('?')}{'?' if str(error).endswith('?') else '.'}", key=f"options.{name}"
+        ) from None
 
 
 def env_templates(options: Mapping[str, Any]) -> dict[str, Template]:

@@ -25,6 +25,8 @@ from .kind import Place, Recipe
 from .placeholders import Value, fill, fill_words
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
+MOST_WORDS = 1_500_000
+"""Bytes of a command's words, with a pointer for each."""
 SAID = "clusterray: "
 """Begins a line of the driver."""
 DRIVER = """\
@@ -91,7 +93,9 @@ def last_call(options: Mapping[str, Any], pieces: Sequence[Path], folder: Path, 
 
 
 def recipe(options: Mapping[str, Any], calls: Sequence[Call], place: Place, outputs: Sequence[str], finish: Callable[[], None]) -> Recipe:
-    """The calls one after the other, in the folder that outputs are collected from."""
+    """The calls one after the other, in the folder that outputs are collected from. Raises KindError where one has too many words."""
+    for call in calls:
+        _check_length(call)
     program = calls[0].argv[0]
     alone = len(calls) == 1 and not calls[0].stdin and not calls[0].stdout
     out = place.scratch / "out"
@@ -146,6 +150,14 @@ def diagnose(labels: Sequence[str], program: str, code: int, tail: Sequence[str]
 def escaped(path: str) -> str:
     """A pattern for the collector that some globs would read otherwise: a bracket matches itself as any letter does."""
     return path.replace("[", "?").replace("]", "?")
+
+
+def _check_length(call: Call) -> None:
+    """What Linux starts no program with: a word of 128 KiB, or 2 MiB of words, of which bubblewrap and the environment need some."""
+    sizes = [len(os.fsencode(word)) + 1 for word in call.argv]
+    if max(sizes) > 128 << 10 or sum(sizes) + 8 * len(sizes) > MOST_WORDS:
+        what = f"{len(sizes)} words of {sum(sizes)} bytes"
+        raise KindError(f"The command for {call.label} has {what}, too many to start a program with; {{list}} has {{pieces}} in a file.")
 
 
 def _place_values(place: Place, outputs: Sequence[str]) -> dict[str, Value]:

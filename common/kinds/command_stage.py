@@ -65,7 +65,9 @@ class Items(Stage):
         """The command and its surroundings, and the items: not how the work is dealt, nor what becomes of the outputs."""
         return [*_common(task.options, "command", "stdin", "stdout", "outputs", "width", "height"), region.data["items"]]
 
-    def preview(self, task: TaskSpec, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int) -> bool:
+    def preview(
+        self, task: TaskSpec, files: Folder, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int
+    ) -> bool:
         from .preview import preview_frames, preview_tiles
 
         options = task.options

@@ -180,6 +180,8 @@ def _film(table: Mapping[str, Any]) -> Film:
     audio = _path(table.get("audio") or "")
     if audio and codec == "none":
         raise TaskFileError('audio needs a film to go into, and codec = "none" makes none; take one of the two out.', key=_key("audio"))
+    if not audio and table.get("audio_offset"):
+        raise TaskFileError("audio_offset needs audio, the sound file that it shifts; give that, or take it out.", key=_key("audio_offset"))
     return Film(
         frames=frames,
         fps=_fps(table),
@@ -269,7 +271,9 @@ def _check_audio(film: Film, files: Folder) -> None:
     from .film_audio import length_of
 
     if film.audio not in files.names():
-        near = nearest(film.audio, [name for name in files.names() if name.lower().endswith(_SOUNDS)])
+        sounds = [name for name in files.names() if name.lower().endswith(_SOUNDS)]
+        near = nearest(film.audio, sounds) if sounds else "there is no sound file in it."
+        near = near.replace("known are", "its sound files are:", 1) if near.startswith("known") else near
         raise TaskFileError(f'There is no file "{film.audio}" in the folder; {near}', key=_key("audio"))
     if film.audio_offset >= len(film.frames) / film.fps:
         seconds = float(len(film.frames) / film.fps)

@@ -170,11 +170,14 @@ class Stage(Protocol):
         new run takes over the accepted output of an older run's job with the same key. Default: all options and the region's data."""
         return [task.options, region.data]
 
-    def preview(self, task: TaskSpec, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int) -> bool:
+    def preview(
+        self, task: TaskSpec, files: Folder, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int
+    ) -> bool:
         """Draw how far the stage is: ``preview.png`` (what is there, in its place, with holes), ``heat.png`` (seconds by region) and
         ``nodes.png`` (which node made what) below ``out``, the longer side ``size`` pixels (0: the full size, preview.png alone).
 
-        ``regions`` are all of the stage, ``pieces`` those accepted by now, in any order; ``out`` holds what the last call left there.
+        ``files`` as in split(). ``regions`` are all of the stage, ``pieces`` those accepted by now, in any order; ``out`` holds what the
+        last call left there.
         False: there is nothing to see.
         """
         return False

@@ -104,7 +104,7 @@ class Samples(Stage):
         left_out = ("samples", "parts", "seed", "output", "bits")
         return [{name: value for name, value in task.options.items() if name not in left_out}, region.data["seed"], region.data["samples"]]
 
-    def preview(self, task: TaskSpec, regions: Any, pieces: Any, out: Path, size: int) -> bool:
+    def preview(self, task: TaskSpec, files: Folder, regions: Any, pieces: Any, out: Path, size: int) -> bool:
         from .preview import preview_samples
 
         return preview_samples(regions, pieces, lambda piece: piece.files.path(PICTURE), out, size)

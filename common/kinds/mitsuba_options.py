@@ -54,6 +54,8 @@ def examine(spec: TaskSpec, files: Folder) -> Examined:
     options["output"] = _output(options)
     if options["bits"] not in (8, 16):
         raise TaskFileError(f"bits must be 8 or 16, not {options['bits']}.", key="options.bits")
+    if scene.dark:
+        warnings.append(f"The scene {options['scene']} has no <emitter>, so that the picture will be black.")
     if scene.sampler != "independent" and film_of(options) is None and options["parts"] != 1 and options["samples"] > 8:
         warnings.append(
             f'The sampler "{scene.sampler}" spreads its samples over the pixel; cut into jobs, each spreads only its own, and the picture '
@@ -84,7 +86,12 @@ def scene_of(options: Mapping[str, Any], files: Folder) -> Scene:
     scene: Scene | None = None
     for frame in film.frames:
         moved = curved(curves, frame)
-        found = read_scene(files, name, given | moved, {"frame": str(frame)}, sensor)
+        try:
+            found = read_scene(files, name, given | moved, {"frame": str(frame)}, sensor)
+        except TaskFileError as error:
+            word = (error.key or "").removeprefix("parameters.")
+            key = f"keyframes.{word}" if word in moved else error.key
+            raise TaskFileError(error.sentence, path=error.path, line=error.line, key=key) from None
         scene = scene or found
         if not found.moving:
             break

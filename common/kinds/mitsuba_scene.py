@@ -22,6 +22,8 @@ FILM = (768, 576)
 """A film that does not say its size."""
 SAMPLES = 4
 """A sampler that does not say its samples."""
+_LIGHT = frozenset({"direct", "path", "ptracer", "volpath", "volpathmis"})
+"""Integrators whose picture is black without an emitter."""
 _NOT_FILES = frozenset({"scene", "default", "alias", "ref", "path"})
 
 
@@ -52,6 +54,8 @@ class Scene:
     sampler: str
     moving: bool
     """Names of files have parameters in them."""
+    dark: bool
+    """It has no emitter, though its integrator shows light."""
 
 
 def is_scene(files: Folder, name: str) -> bool:
@@ -109,6 +113,10 @@ def read_scene(files: Folder, name: str, given: Mapping[str, str], offered: Mapp
     sensors = [element for element in everything if element.tag == "sensor"]
     if not sensors:
         raise TaskFileError("The scene has no <sensor>, so there is nothing to render it with.", path=name)
+    if not any(element.tag == "integrator" for element in everything):
+        raise TaskFileError(
+            'The scene has no <integrator>, such as <integrator type="path"/>, so nothing says how to render it.', path=name
+        )
     if sensor >= len(sensors):
         raise TaskFileError(f"The scene has {len(sensors)} sensors; the first is number 0.", key="options.sensor")
     width, height, cropped = _film(everything, sensors[sensor], values)
@@ -122,6 +130,8 @@ def read_scene(files: Folder, name: str, given: Mapping[str, str], offered: Mapp
         cropped=cropped,
         samples=SAMPLES if samples is None else samples,
         sampler=sampler.attributes.get("type", "independent") if sampler else "independent",
+        dark=not any(element.tag == "emitter" for element in everything)
+        and any(element.tag == "integrator" and element.attributes.get("type") in _LIGHT for element in everything),
         moving=any("$" in text for element in everything for text in element.attributes.values() if _names_file(element)),
     )
 

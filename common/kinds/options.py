@@ -69,6 +69,8 @@ def check(option: Option, value: Any, table: str = "") -> Any:
     try:
         found = convert(value)
     except ValueError as error:
+        if isinstance(error, _Unfit) and error.place:
+            raise TaskFileError(f"{called}: {error.place} cannot be {shown(error.value)}: {error}.", key=key) from None
         more = f": {error}" if str(error) else ""
         raise TaskFileError(f"{called} must be {wanted}, not {shown(value)}{more}.", key=key) from None
     if option.type == "choice" and found not in option.choices:
@@ -138,16 +140,45 @@ def _tiles(value: Any) -> str | list[int]:
 def _value(value: Any) -> Any:
     """Numbers, texts, lists and tables, as JSON carries them to the farm: it has no dates, infinities or longer whole numbers."""
     if isinstance(value, Mapping):
-        return {str(name): _value(one) for name, one in value.items()}
+        return {str(name): _inside(str(name), one) for name, one in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_value(one) for one in value]
+        return [_entry(at, one, value) for at, one in enumerate(value, 1)]
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("it must be finite")
+        raise ValueError("a number must be finite")
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         raise ValueError("it is too large")
     if not isinstance(value, bool | int | float | str):
         raise ValueError("write a date or time in quotes")
     return value
+
+
+class _Unfit(ValueError):
+    """A part of a value that cannot be taken: ``value``, which is ``place`` of the whole (``entry 2 of points``; empty: the whole)."""
+
+    def __init__(self, why: str, place: str, value: Any) -> None:
+        super().__init__(why)
+        self.place = place
+        self.value = value
+
+
+def _inside(place: str, value: Any) -> Any:
+    """A part of a value. Of a long table its submitter hears the innermost list or key that is wrong, such as one keyframe."""
+    try:
+        return _value(value)
+    except _Unfit as error:
+        raise _Unfit(str(error), f"{error.place} of {place}" if error.place else place, error.value) from None
+    except ValueError as error:
+        raise _Unfit(str(error), place, value) from None
+
+
+def _entry(at: int, value: Any, whole: Sequence[Any]) -> Any:
+    """A number says little without those beside it, so the list is shown."""
+    if isinstance(value, Sequence | Mapping) and not isinstance(value, str | bytes):
+        return _inside(f"entry {at}", value)
+    try:
+        return _value(value)
+    except ValueError as error:
+        raise _Unfit(str(error), "", whole) from None
 
 
 _CHECKS: dict[str, tuple[str, Callable[[Any], Any]]] = {

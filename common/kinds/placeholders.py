@@ -81,12 +81,12 @@ def _field(inside: str, known: Mapping[str, str], variables: tuple[str, ...]) ->
     name, _, spec = inside.partition(":")
     if name not in known:
         among = nearest(name, known)
-        raise ValueError(f'"{{{inside}}}" is no placeholder here; {among.removesuffix(".").removesuffix("?")}')
+        raise ValueError(f'"{{{inside}}}" is no placeholder here; {among.removesuffix(".")}')
     kind = known[name]
     if kind == VAR:
         variable, _, spec = spec.partition(":")
         if variable not in variables:
-            among = nearest(variable, variables).rstrip(".?")
+            among = nearest(variable, variables).removesuffix(".")
             raise ValueError(f'"{{{inside}}}": there is no variable "{variable}" in [keyframes]; {among}')
         name = f"{name}:{variable}"
     form = {INT: _INT, VAR: _FLOAT}.get(kind)

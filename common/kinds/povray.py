@@ -90,7 +90,9 @@ class Stills(Stage):
     def reads(self, task: TaskSpec, region: Region) -> Any:
         return [render_options(task.options), region.data["rect"], region.data.get("threads")]
 
-    def preview(self, task: TaskSpec, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int) -> bool:
+    def preview(
+        self, task: TaskSpec, files: Folder, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int
+    ) -> bool:
         from .preview import preview_tiles
 
         options, tile = task.options, tile_file(task.options)

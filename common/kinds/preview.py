@@ -7,13 +7,15 @@ At size 0 (the full size) ``preview.png`` is drawn alone, from all that is there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from ..model import Region
 from .kind import Piece
 from .png import BadPicture
-from .preview_maps import Cell, cells_of_grid, cells_of_rects, draw_heat, draw_nodes
+from .preview_maps import BEFORE, Cell, cells_of_grid, cells_of_rects, draw_heat, draw_nodes
 from .preview_pixels import Means, fitted, full_picture, linear, save
 from .preview_rows import bands, encoded, picture_shape
 from .preview_sheet import Sheet
@@ -38,7 +40,7 @@ def preview_tiles(
         means.sums, means.areas = state.arrays["sums"], state.arrays["areas"]
     for piece in state.new(pieces):
         rect = _rect(piece.region)
-        with state.taking(piece):
+        with state.taking(piece.region.name):
             means.add(rect[0], rect[1], bands(picture_of(piece), rect))
     state.arrays = {"sums": means.sums, "areas": means.areas}
     save(means.picture(), out / PREVIEW)
@@ -55,28 +57,40 @@ def preview_frames(
     pieces: Sequence[Piece],
     out: Path,
     size: int,
+    before: Mapping[int, Callable[[], Path]] | None = None,
 ) -> bool:
     """A film: a sheet of its frames in their order, a selection where they are too many to be seen; the maps show all of them.
+
+    ``before``: frames that no region renders as they were there before the stage. Each picture is asked for once, and only where the sheet
+    shows it; in the maps they are grey.
 
     The full size is a sheet with frames as large as SHEET allows.
     """
     import numpy as np
 
-    frames = [(frame, region) for region in regions for frame in frame_lists(region)]
-    state = load(out, ["frames", size, [frame for frame, _ in frames]])
+    pieces = [piece for piece in pieces if frame_lists(piece.region)]
+    rendered = {frame: region for region in regions for frame in frame_lists(region)}
+    there = {frame: path for frame, path in (before or {}).items() if frame not in rendered}
+    frames = sorted(rendered.keys() | there.keys())
+    state = load(out, ["frames", size, frames, sorted(there)])
     known = state.arrays.get("shape")
-    shape = _first_shape(frame_lists, picture_of, pieces) if known is None else (int(known[0]), int(known[1]))
+    shape = _first_shape(frame_lists, picture_of, pieces, there) if known is None else (int(known[0]), int(known[1]))
     if shape is None:
         return False
-    sheet = Sheet.of([(frame, region.turn) for frame, region in frames], shape, size)
+    sheet = Sheet.of([(frame, rendered[frame].turn if frame in rendered else 0) for frame in frames], shape, size)
     image = state.arrays["image"] if state.arrays else sheet.empty()
     for piece in state.new(pieces):
-        with state.taking(piece):
+        with state.taking(piece.region.name):
             for frame in sheet.shown(frame_lists(piece.region)):
                 sheet.put(image, frame, picture_of(piece, frame))
+    for frame in sheet.shown(sorted(there)):
+        if f"/{frame}" not in state.done:
+            with state.taking(f"/{frame}"):
+                sheet.put(image, frame, there[frame]())
     save(image, out / PREVIEW)
     if size:
-        cells = cells_of_grid([region.name for _, region in frames], shape[0] / shape[1], size)
+        names = [rendered[frame].name if frame in rendered else BEFORE for frame in frames]
+        cells = cells_of_grid(names, shape[0] / shape[1], size)
         _maps(cells, {piece.region.name: piece.seconds / len(frame_lists(piece.region)) for piece in pieces}, pieces, state, out, "frame")
         state.arrays = {"image": image, "shape": np.array(shape)}
         state.save(out)
@@ -93,7 +107,7 @@ def preview_samples(regions: Sequence[Region], pieces: Sequence[Piece], picture_
     state = load(out, ["samples", size, len(regions)])
     sums, weight = (state.arrays["sums"], float(state.arrays["weight"])) if state.arrays else (None, 0.0)
     for piece in state.new(pieces):
-        with state.taking(piece):
+        with state.taking(piece.region.name):
             light = linear(picture_of(piece), size)
             share = float(piece.region.data.get("samples", 1))
             sums, weight = light * share if sums is None else sums + light * share, weight + share
@@ -109,15 +123,18 @@ def preview_samples(regions: Sequence[Region], pieces: Sequence[Piece], picture_
 
 
 def _first_shape(
-    frame_lists: Callable[[Region], tuple[int, ...]], picture_of: Callable[[Piece, int], Path], pieces: Sequence[Piece]
+    frame_lists: Callable[[Region], tuple[int, ...]],
+    picture_of: Callable[[Piece, int], Path],
+    pieces: Sequence[Piece],
+    there: Mapping[int, Callable[[], Path]],
 ) -> tuple[int, int] | None:
     """Width and height of a frame; None where none can be read."""
-    for piece in pieces:
-        for frame in frame_lists(piece.region)[:1]:
-            try:
-                return picture_shape(picture_of(piece, frame))
-            except (BadPicture, OSError):
-                continue
+    rendered: Iterator[Callable[[], Path]] = (partial(picture_of, piece, frame_lists(piece.region)[0]) for piece in pieces)
+    for path in chain(rendered, there.values()):
+        try:
+            return picture_shape(path())
+        except (BadPicture, OSError):
+            continue
     return None
 
 

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 Colour = tuple[int, int, int]
 Cell = tuple[str, Rect]
-"""A region's name, and where it is on the map."""
+"""A region's name, or BEFORE, and where it is on the map."""
+BEFORE = "/before"
+"""What no region made, as it was there before; a region's name has no slash."""
+QUIET: Colour = (0x58, 0x5A, 0x62)
+"""Of what was there before: darker than the checkerboard, lighter than the ground, and grey as no node and no time is."""
 
 HEAT: tuple[Colour, ...] = (
     (16, 26, 56), (65, 24, 118), (128, 6, 141), (180, 31, 127), (224, 61, 102), (255, 101, 68), (255, 155, 75), (255, 199, 106),
@@ -42,6 +46,7 @@ LEAST_WIDTH, LEAST_HEIGHT = 240, 24
 MARGIN, TEXT = 10, 13
 MOST_NAMES = 32
 LONGEST_NAME = 24
+BEFORE_TEXT = "there before"
 
 
 def heat_colour(fraction: float) -> Colour:
@@ -112,13 +117,16 @@ def draw_heat(columns: int, rows: int, cells: Sequence[Cell], seconds: Mapping[s
     least, most = min(seconds.values(), default=0.0), max(seconds.values(), default=0.0)
 
     def paint(name: str, rect: Rect) -> Colour | None:
+        if name == BEFORE:
+            return QUIET
         if name not in seconds:
             return None
         return heat_colour((seconds[name] - least) / (most - least) if most > least else 0.0)
 
     map_ = _map(columns, rows, cells, paint)
     wide = max(columns, LEAST_WIDTH)
-    board, draw, font = _board(wide, rows, 52)
+    before = _has_before(cells)
+    board, draw, font = _board(wide, rows, 72 if before else 52)
     _centred(board, map_)
     if seconds:
         for x in range(MARGIN, wide - MARGIN):
@@ -129,6 +137,9 @@ def draw_heat(columns: int, rows: int, cells: Sequence[Cell], seconds: Mapping[s
         title = f"time per {what}"
         if font.getlength(title) / 2 + MARGIN < wide / 2 - MARGIN - max(font.getlength(seconds_text(s)) for s in (least, most)):
             draw.text((wide / 2, rows + 29), title, fill=FAINT, font=font, anchor="ma")
+    if before:
+        _swatch(board, QUIET, MARGIN, rows + 50)
+        draw.text((MARGIN + 28, rows + 49), BEFORE_TEXT, fill=INK, font=font)
     _save(board, path)
 
 
@@ -136,7 +147,9 @@ def draw_nodes(columns: int, rows: int, cells: Sequence[Cell], nodes: Mapping[st
     """``nodes``: region's name -> node's name; ``order``: all names of nodes, a node's number is its place there."""
     numbers = {node: number for number, node in enumerate(order)}
 
-    def paint(name: str, rect: Rect) -> Pixels | None:
+    def paint(name: str, rect: Rect) -> Pixels | Colour | None:
+        if name == BEFORE:
+            return QUIET
         return node_pattern(numbers[nodes[name]], rect) if name in nodes else None
 
     map_ = _map(columns, rows, cells, paint)
@@ -145,17 +158,18 @@ def draw_nodes(columns: int, rows: int, cells: Sequence[Cell], nodes: Mapping[st
     for name in nodes:
         made[nodes[name]] += 1
     entries, high = _flow(order, made, wide)
+    before = _has_before(cells)
+    if before:
+        high += 20
     board, draw, font = _board(wide, rows, high)
     _centred(board, map_)
-    import numpy as np
-    from PIL import Image
-
     for number, text, x, y in entries:
         if number is not None:
-            frame = np.full((14, 22, 3), FAINT, np.uint8)
-            frame[1:-1, 1:-1] = node_pattern(number, (0, 0, 20, 12))
-            board.paste(Image.fromarray(frame), (x, rows + y))
+            _swatch(board, node_pattern(number, (0, 0, 20, 12)), x, rows + y)
         draw.text((x + (28 if number is not None else 0), rows + y - 1), text, fill=INK, font=font)
+    if before:
+        _swatch(board, QUIET, MARGIN, rows + high - 24)
+        draw.text((MARGIN + 28, rows + high - 25), BEFORE_TEXT, fill=INK, font=font)
     _save(board, path)
 
 
@@ -183,6 +197,20 @@ def _flow(order: Sequence[str], made: Mapping[str, int], wide: int) -> tuple[lis
     if len(order) > MOST_NAMES:
         entries.append((None, f"and {len(order) - MOST_NAMES} more", MARGIN, y := y + 20))
     return entries, y + 24
+
+
+def _has_before(cells: Sequence[Cell]) -> bool:
+    return any(name == BEFORE for name, _ in cells)
+
+
+def _swatch(board: Any, colour: Pixels | Colour, x: int, y: int) -> None:
+    """A sample of a colour with a frame, for the legend."""
+    import numpy as np
+    from PIL import Image
+
+    frame = np.full((14, 22, 3), FAINT, np.uint8)
+    frame[1:-1, 1:-1] = colour
+    board.paste(Image.fromarray(frame), (x, y))
 
 
 def _plain(name: str) -> str:

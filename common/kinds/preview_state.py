@@ -26,7 +26,7 @@ class State:
 
     about: list[Any]
     done: set[str] = field(default_factory=set)
-    """Names of regions whose pieces are in it."""
+    """Names of regions whose pieces are in it, and what a drawer calls other things; those names have a ``/``."""
     nodes: list[str] = field(default_factory=list)
     """In the order in which they first came, so that a node keeps its colour."""
     arrays: dict[str, Any] = field(default_factory=dict)
@@ -39,13 +39,13 @@ class State:
         return [piece for piece in pieces if piece.region.name not in self.done]
 
     @contextlib.contextmanager
-    def taking(self, piece: Piece) -> Iterator[None]:
-        """Mark a piece as being in it once the body has read it; one that cannot be read is passed over, and new again at the next call."""
+    def taking(self, name: str) -> Iterator[None]:
+        """Mark a region as being in it once the body has read its piece; one that cannot be read is passed over, and new next time."""
         try:
             yield
         except (BadPicture, OSError):
             return
-        self.done.add(piece.region.name)
+        self.done.add(name)
 
     def save(self, out: Path) -> None:
         import numpy as np

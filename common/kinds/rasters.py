@@ -105,7 +105,7 @@ def average(parts: Sequence[tuple[float, Path]], to: Path) -> None:
 def montage(pictures: Sequence[Path], columns: int, to: Path) -> None:
     """Pictures of one form side by side, ``columns`` in a row, into one like the first; JPEG as 8-bit PNG. What is left over is zero.
 
-    Raises BadPicture naming the picture.
+    Raises BadPicture naming the picture, also where sizes differ: nothing is cut or scaled.
     """
     from .scaled import montage_jpeg
 
@@ -116,6 +116,9 @@ def montage(pictures: Sequence[Path], columns: int, to: Path) -> None:
     wide, high = shape.width, shape.height
     spots = []
     for number, path in enumerate(pictures):
+        own = shape_of(path)
+        if (own.width, own.height) != (wide, high):
+            raise BadPicture(f"{path.name} has {own.width} x {own.height} pixels where {pictures[0].name} has {wide} x {high}")
         left, top = number % columns * wide, number // columns * high
         spots.append(Spot(rect=(left, top, left + wide, top + high), path=path, left=0, top=0))
     width, height = columns * wide, -(-len(pictures) // columns) * high

@@ -58,8 +58,10 @@ class Sample(Stage):
     def reads(self, task: TaskSpec, region: Region) -> Any:
         return self._frames.reads(task, region)
 
-    def preview(self, task: TaskSpec, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int) -> bool:
-        return self._frames.preview(task, regions, pieces, out, size)
+    def preview(
+        self, task: TaskSpec, files: Folder, regions: Sequence[Region], pieces: Sequence[Piece], out: Path, size: int
+    ) -> bool:
+        return self._frames.preview(task, files, regions, pieces, out, size)
 
     def stitch(self, task: TaskSpec, files: Folder, pieces: Iterator[Piece], out: Path, progress: Callable[[float], None]) -> None:
         times: list[tuple[int, float]] = []

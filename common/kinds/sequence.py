@@ -41,6 +41,8 @@ def parse_frames(value: object) -> tuple[int, ...]:
             raise ValueError('must be frames, such as "1-240", "1-100x5" or [1, 5, 9]')
         if isinstance(word, int):
             found.add(_one(word))
+        elif not word.strip():
+            raise ValueError(f'must name frames, such as "1-240", not "{word}"')
         else:
             for part in word.split(","):
                 found.update(_run(part.strip(), word))

@@ -164,7 +164,7 @@ class TestTasks:
     def test_fetch(self, person: Terminal, two: Double) -> None:
         """Into <name>-result here, or --into; not over an older result; not before it is there."""
         person("fetch", "111", code=2)
-        assert "has no result: it is queued" in person.err
+        assert "has no result: queued" in person.err
         for _ in range(4):
             two.advance(ONE)
         person("fetch", "111", code=0)

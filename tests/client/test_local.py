@@ -120,3 +120,13 @@ def test_a_command_needs_the_owners_word_also_at_home(stranger: Terminal, rooms:
     assert (done.returncode, out) == (2, ""), err
     assert "[node] commands" in err and "CLUSTERRAY_NODE_COMMANDS=cp" in err
     assert not left(rooms)
+
+
+def test_a_command_that_is_not_on_this_machine_is_said_at_once(stranger: Terminal, rooms: Path) -> None:
+    """No other node will ever join, so that the task would wait for ever."""
+    folder = stranger.scene("copies", {"a.txt": b"a", "task.toml": COPIES.replace(b'"cp"', b'"no-such-program"')})
+    stranger.env["CLUSTERRAY_NODE_COMMANDS"] = "any"
+    done = start(stranger, rooms, "submit", "--local", folder)
+    _, err = done.communicate(timeout=120)
+    assert done.returncode == 2 and "copies runs no-such-program, which is not on this machine: install it" in err, err
+    assert not left(rooms)

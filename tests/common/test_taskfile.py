@@ -302,6 +302,24 @@ def test_mistakes_on_the_command_line_in_tables(kind: str, word: str, words: str
     assert words in wrong(tmp_path, {"task.toml": text}, word)
 
 
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (
+            {"task.toml": 'kind = "povray"\n', "a.pov": "sphere { 0, 1 }"},
+            "SeqFile.txt is not used, because there is a task.toml: write its variables as",
+        ),
+        ({"a.pov": "sphere { 0, 1 }\n"}, "SeqFile.txt is not used: it goes with a params.cfg that says renderType:movie"),
+    ],
+)
+def test_a_seqfile_that_is_not_read_is_named(tmp_path: Path, files: dict[str, str], words: str) -> None:
+    """Else a film of 2010 would come back as a still, or without its variables, and nothing would say why."""
+    for name, text in {**files, "SeqFile.txt": "bpm:155\n"}.items():
+        (tmp_path / name).write_text(text)
+    _, warnings = read_task(tmp_path)
+    assert [words in warning for warning in warnings].count(True) == 1
+
+
 PARAMS_OF_A_FILM = "inputFile:a.pov\noutputFile:night\njobNumber:10\nrenderType:Movie\nimageHeight:48\nimageWidth:64\n"
 
 

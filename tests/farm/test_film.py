@@ -82,6 +82,20 @@ def test_a_film_survives_the_death_of_a_node(box):
     assert any(attempt["node"] == "victim" and attempt["state"] == "lost" for attempt in attempts(box, ident))
 
 
+def test_a_restart_with_an_option_that_cannot_be_is_refused_and_loses_nothing(box):
+    """One sentence at once that names the word; the film can still be fetched, and the next restart knows nothing of it."""
+    box.node("one", slots=2)
+    ident = box.detach(film_folder(box.folder / "scene"))
+    box.run("watch", ident, timeout=100)
+    for word, sentence in (("animation.crf=99", "crf must be a whole number from 0 to 51"), ("options.scene=no.pov", 'no scene "no.pov"')):
+        done = box.run("restart", ident, "-o", word, ok=False)
+        assert done.returncode == 1 and f"-o {word}: " in done.stderr and sentence in done.stderr
+    assert box.task(ident)["state"] == "completed"
+    box.run("fetch", ident, "--into", "again")
+    box.run("restart", ident)
+    until(lambda: box.task(ident)["run"] == 2 and box.task(ident)["state"] == "completed")
+
+
 def test_a_restart_renders_no_frame_again(box):
     """Also with other speed and quality: all frames are taken over, and the film is made anew from them."""
     box.node("one", slots=2)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from clusterray.common.kinds.preview_maps import QUIET
 from PIL import Image
 
 from .box import until
+from .test_film import TASK, film_folder
 from .test_render import scene_folder, unsplit
 
 CHECKERBOARD = ((0x9C, 0x9C, 0xA4), (0x86, 0x86, 0x8E))
@@ -52,3 +54,16 @@ def test_a_task_under_way_shows_its_preview_with_holes_and_its_maps(box):
     assert pixels(Path(files[1])).shape[1] == pixels(Path(files[2])).shape[1] == 512
     box.run("remove", ident)
     assert not kept.exists()
+
+
+def test_the_preview_of_a_finished_film_has_no_hole(box):
+    """Some of its frames were rendered by the stage before, to be measured: they stand in the sheet and are grey in the maps."""
+    box.node("alpha")
+    folder = film_folder(box.folder / "scene")
+    (folder / "task.toml").write_text(TASK.replace("1-12", "1-26").replace("chunk = 2\n", ""))
+    ident = box.detach(folder)
+    box.run("watch", ident, timeout=100)
+    files = [Path(row["file"]) for row in box.json("show", ident, "--preview", "-o", "end")]
+    sheet, *maps = (pixels(path) for path in files)
+    assert not holes(sheet).any()
+    assert all((drawn == QUIET).all(axis=2).mean() > 0.05 for drawn in maps)

@@ -156,6 +156,17 @@ def test_the_log_has_what_the_program_said(box):
     assert said.count("this job was told to fail") >= 2 and "attempt 2" in said
 
 
+def test_a_run_that_took_everything_over_says_why_it_has_no_log(box):
+    """An empty answer would look like a loss."""
+    box.node()
+    box.run("submit", box.echo("work", jobs=1))
+    ident = box.json("tasks")[0]["id"]
+    box.run("restart", ident)
+    box.run("watch", ident, ok=False)
+    done = box.run("log", ident)
+    assert not done.stdout and "taken over from an earlier run" in done.stderr
+
+
 def test_many_short_jobs_come_in_order(box):
     """Two thousand jobs in batches: every piece once, in split order."""
     box.node("one", slots=2)

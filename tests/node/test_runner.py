@@ -287,6 +287,16 @@ def test_links_that_a_program_leaves_do_not_lead_a_kind_elsewhere(bench: Bench, 
     assert result.failure is None if not why else result.failure is not None and why in result.failure.sentence
 
 
+def test_a_script_whose_interpreter_is_nowhere_is_a_failure_of_the_job(bench: Bench, tmp_path: Path) -> None:
+    """Not of the confinement: given back, it would be tried for ever."""
+    bench.confinement = sandbox.try_out(tmp_path, "auto")
+    (bench.inputs / "tool").write_text("#!/no/such/interpreter\n")
+    (bench.inputs / "tool").chmod(0o755)
+    failure = bench.failure(lambda place: Recipe(argv=(str(place.inputs / "tool"),), outputs=("x",)))
+    assert failure.cause is Cause.ERROR
+    assert "No such file" in " ".join((failure.sentence, *failure.tail))
+
+
 def test_a_bug_in_a_kind_is_a_failure_of_the_job(bench: Bench) -> None:
     """It is told with its own words, and the node goes on."""
     failure = bench.failure(call(lambda place: 1 / 0))

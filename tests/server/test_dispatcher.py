@@ -85,6 +85,29 @@ def test_a_failed_job_comes_back_to_the_only_node(roster, dispatcher):
     assert dispatcher.take("only") == ["j"]
 
 
+def test_a_task_that_a_node_gives_back_does_not_keep_it_from_others(roster, dispatcher):
+    """After the second job in a row the node is offered no other one of that task for a while, longer each time."""
+    arrive(roster, "n")
+    open_task(dispatcher, "bad", [f"b{n}" for n in range(9)])
+    open_task(dispatcher, "good", ["g1", "g2"])
+    for job in ("b0", "b1"):
+        assert dispatcher.take("n") == [job]
+        dispatcher.again("bad", job, "n", given_back="no such program")
+    assert dispatcher.take("n") == ["g1"]
+    assert dispatcher.refusals("bad") == {"n": "no such program"}
+    roster.clock.advance(5.1)
+    (again,) = dispatcher.take("n")
+    assert again.startswith("b")
+    dispatcher.again("bad", again, "n", given_back="no such program")
+    roster.clock.advance(5.1)
+    assert dispatcher.take("n") == ["g2"], "ten seconds now"
+    roster.clock.advance(5.1)
+    (again,) = dispatcher.take("n")
+    dispatcher.done("bad", again, 1.0, "n")
+    assert dispatcher.refusals("bad") == {}
+    assert dispatcher.take("n")[0].startswith("b"), "it can do them after all"
+
+
 def test_a_slot_that_cannot_serve_the_first_task_takes_a_later_one(roster, dispatcher):
     """No slot idles while a later task has work for it."""
     arrive(roster, "plain", programs=())

@@ -166,7 +166,7 @@ def test_progress_never_goes_back_and_the_eta_is_of_the_last_stage(bench):
 
 
 def test_progress_and_eta_count_a_run_of_many_frames_for_more_than_a_single_one(bench, monkeypatch):
-    """After one minute and two of ten frames four minutes are to go, however few jobs that is; a job under way counts by its weight, too."""
+    """After one minute and two of ten frames four minutes are to go, however few jobs that is; a job under way counts likewise."""
     slot = bench.node()
     text = ledger.text
 

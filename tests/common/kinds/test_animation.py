@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from clusterray.common.kinds.frame_regions import frames_of
 from clusterray.common.kinds.keyframes import KEYFRAMES
 from clusterray.common.kinds.kind import Examined, Folder, Kind, Option, Piece, Place, Recipe, Stage
 from clusterray.common.kinds.options import normalise
+from clusterray.common.kinds.preview_sheet import Sheet
 from clusterray.common.kinds.rasters import check_picture
 from clusterray.common.kinds.sample import Measured, estimate, spread
 from clusterray.common.model import FarmShape, Needs, Region, TaskSpec
@@ -212,6 +216,41 @@ def test_frames_that_exist_are_not_rendered_but_shown(folder: Path, tmp_path: Pa
     assert same_film(whole_task(Painter(), spec, folder, tmp_path / "second"), first, tmp_path)
 
 
+def test_the_preview_of_a_film_has_no_hole_at_its_end(folder: Path, tmp_path: Path) -> None:
+    """Frames that the task brought along and those of the sample stand among the rendered ones, from the first piece on."""
+    first = whole_task(Painter(), task("1-4", chunk=4), folder, tmp_path / "first")
+    (folder / "done").mkdir()
+    for number in (1, 4):
+        (folder / "done" / f"{number}.png").write_bytes(first[f"frames/film_{number:04d}.png"])
+    made = setting_out(task("1-30", existing="done"), folder, tmp_path / "work")
+    sample, rest = made.kind.stages(made.spec)
+    made.stitch(list(made.pieces(made.split())), "measured")
+    inputs = tmp_path / "inputs"
+    shutil.copytree(folder, inputs)
+    shutil.copytree(tmp_path / "work" / "measured", inputs / "stages" / sample.name)
+    made = replace(made, stage=rest, files=PlainFiles(inputs), inputs=inputs, work=tmp_path / "rest")
+    regions = made.split()
+    pieces = list(made.pieces(regions))
+    known = sorted(set(range(1, 31)) - {frame for region in regions for frame in frames_of(region)})
+    assert {1, 4} < set(known) and len(known) == 6
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def seen() -> list[int]:
+        """The frames that are no hole: the lower right of each is its colour, and of a hole grey."""
+        with Image.open(out / "preview.png") as image:
+            picture = image.convert("RGB")
+        sheet = Sheet.of([(frame, 0) for frame in range(1, 31)], (WIDTH, HEIGHT), 512)
+        assert sheet.frames == tuple(range(1, 31))
+        corners = [(n % sheet.columns * sheet.wide + sheet.wide - 12, n // sheet.columns * sheet.high + sheet.high - 12) for n in range(30)]
+        return [n + 1 for n, place in enumerate(corners) if picture.getpixel(place) == ((n + 1) * 10 % 256, 40, 200)]
+
+    assert rest.preview(made.spec, made.files, regions, pieces[:1], out, 512)
+    assert seen() == sorted({*known, *frames_of(regions[0])})
+    assert rest.preview(made.spec, made.files, regions, pieces, out, 512)
+    assert seen() == list(range(1, 31))
+
+
 def test_a_film_whose_frames_all_exist_is_only_encoded(folder: Path, tmp_path: Path) -> None:
     """Nothing is rendered; the film is made, long or short."""
     first = whole_task(Painter(), task("1-30", chunk=30), folder, tmp_path / "first")
@@ -376,6 +415,9 @@ def test_sound_reaches_the_film(folder: Path, tmp_path: Path) -> None:
         ({"codec": "none", "crf": 10}, "crf", "there is no film to encode"),
         ({"codec": "vp9", "preset": "slow"}, "preset", 'cannot be "slow" with codec = "vp9"; known are 0, 1, 2'),
         ({"codec": "none", "audio": "a.wav"}, "audio", "audio needs a film"),
+        ({"audio_offset": 2.0}, "audio_offset", "audio_offset needs audio"),
+        ({"audio": "nope.wav"}, "audio", 'no file "nope.wav" in the folder; there is no sound file in it.'),
+        ({"frames": ""}, "frames", 'frames must name frames, such as "1-240", not "".'),
         ({"poster": 99}, "poster", "must be the number of a frame of the film"),
         ({"frame": 3}, "frame", 'did you mean "frames"'),
     ],
@@ -385,6 +427,24 @@ def test_a_mistake_is_one_sentence_at_its_key(wrong: dict[str, Any], key: str, s
     error = complaint(task(**{"frames": "1-12", **wrong}), folder)
     assert error.key == f"animation.{key}"
     assert said in error.sentence
+
+
+def test_the_sound_files_that_there_are_are_named(folder: Path) -> None:
+    """All of them, or the one that was meant."""
+    (folder / "track.wav").write_bytes(b"")
+    assert complaint(task(audio="nope.mp3"), folder).sentence.endswith('"nope.mp3" in the folder; its sound files are: track.wav.')
+    assert complaint(task(audio="trck.wav"), folder).sentence.endswith('did you mean "track.wav"?')
+
+
+def test_a_keyframe_that_is_no_number_is_named_alone(folder: Path) -> None:
+    """Which point of which variable, and not the whole table."""
+    for last in (math.nan, math.inf):
+        points = [[1, 0.0], [6, last], *([frame, 1.0] for frame in range(7, 40))]
+        for said in (points, {"curve": "step", "points": points}):
+            error = complaint(task(keyframes={"red": said}), folder)
+            where = "entry 2 of points" if isinstance(said, dict) else "entry 2"
+            assert error.sentence == f"keyframes.red: {where} cannot be [6, {last}]: a number must be finite."
+            assert error.key == "keyframes.red"
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from clusterray.common.errors import FileError, KindError, OutputRejected, SplitFailed, StitchFailed, TaskFileError
 from clusterray.common.kinds.command import COMMAND
+from clusterray.common.kinds.command_run import last_call, recipe
 from clusterray.common.kinds.kind import Piece, Place
 from clusterray.common.model import Cause, FarmShape, Region, TaskSpec
 from clusterray.common.process import run, start
@@ -271,6 +272,15 @@ def test_what_a_node_lacks(tmp_path: Path) -> None:
     assert recipe.see == (tmp_path / "bin" / "special",), "where our own data lies beside it, it is shown alone"
 
 
+@pytest.mark.parametrize(("pieces", "letters"), [(1, 140_000), (100_000, 10)])
+def test_words_that_no_program_can_be_started_with(pieces: int, letters: int, tmp_path: Path) -> None:
+    """The task is told, instead of the job being given back for ever."""
+    options = {"command": ["true"], "frames": 1, "outputs": ["x"], "last": ["cat", "{pieces}"], "last_outputs": ["y"]}
+    place = Place(inputs=tmp_path, scratch=tmp_path)
+    with pytest.raises(KindError, match=r"too many to start a program with; \{list\} has \{pieces\} in a file"):
+        recipe(options, [last_call(options, [Path("/" + "x" * letters)] * pieces, tmp_path, place)], place, ["y"], lambda: None)
+
+
 # --- two stages, films
 
 
@@ -322,6 +332,17 @@ def test_a_film(tmp_path: Path) -> None:
         ({"files": "*.toml"}, "files", 'but task.toml matches "*.toml"'),
         ({"files": 3}, "files", "must be a pattern"),
         ({"files": None, "frames": "9-1", "outputs": ["{frame}"]}, "frames", "must count upwards"),
+        ({"files": None, "range": "9-1", "outputs": ["{index}"]}, "range", 'must count upwards, which "9-1" does not.'),
+        (
+            {"files": None, "range": "1-9999", "stdin": "", "outputs": ["{index}", "b{index}"], "chunk": 1000},
+            "chunk",
+            "can send 1999; 999 is the most.",
+        ),
+        (
+            {"files": None, "range": "1-100001", "stdin": "", "outputs": ["{index}"]},
+            "outputs",
+            "100001 items make 100001 files, but a task can",
+        ),
         ({"files": None, "range": [0, 9, -1], "outputs": ["{index}"]}, "range", "never gets from 0 to 9"),
         ({"files": None, "range": [0, 1e9], "outputs": ["{index}"]}, "range", 'must be "0-99"'),
         ({"files": None, "range": [0, 10**9], "outputs": ["{index}"]}, "range", "more than 1000000"),
@@ -332,7 +353,7 @@ def test_a_film(tmp_path: Path) -> None:
         ({"outputs": ["/tmp/{stem}"]}, "outputs", "is no path of a file"),
         ({"outputs": ["clusterray-{stem}"]}, "outputs", "is no path of a file"),
         ({"outputs": ["{frame}.x"]}, "outputs", '"{frame}" is no placeholder here'),
-        ({"command": ["tr", "{inpt}"]}, "command", '"{inpt}" is no placeholder here; did you mean "input"'),
+        ({"command": ["tr", "{inpt}"]}, "command", '"{inpt}" is no placeholder here; did you mean "input"?'),
         ({"command": ["tr", "{input"]}, "command", "a brace without its other half"),
         ({"command": ["/usr/bin/tr"]}, "command", 'name it alone, such as "ffmpeg"'),
         ({"command": ["{input}"]}, "command", "is no program that a node can look up"),
@@ -400,9 +421,9 @@ def test_the_preview_shows_tiles_where_they_belong(tmp_path: Path) -> None:
     made = task(tmp_path, {"tile.py": PICTURE}, command=words, tiles=[2, 2], width=64, height=48, outputs=["{row}-{column}.png"])
     regions = made.split()
     (tmp_path / "seen").mkdir()
-    assert made.stage.preview(made.spec, regions, list(made.pieces(regions[:2])), tmp_path / "seen", 64)
+    assert made.stage.preview(made.spec, made.files, regions, list(made.pieces(regions[:2])), tmp_path / "seen", 64)
     with Image.open(tmp_path / "seen" / "preview.png") as image:
         assert image.size == (64, 48)
         assert (image.convert("RGB").getpixel((50, 10))) == (50, 10, 9)
     text = rehearse(COMMAND, spec(**OVER_FILES), folder(tmp_path / "t", LETTERS), tmp_path / "w2")
-    assert not text.stage.preview(text.spec, text.split(), [], tmp_path / "seen", 64)
+    assert not text.stage.preview(text.spec, text.files, text.split(), [], tmp_path / "seen", 64)

@@ -93,7 +93,7 @@ def test_16_bits_and_one_output(tmp_path: Path) -> None:
     pieces = list(task.pieces(regions))
     assert len(regions) == 2 and list(task.stitch(pieces)) == ["picture.png"]
     assert shape_of(task.work / "result" / "picture.png").bits == 16
-    assert task.stage.preview(task.spec, regions, pieces[:1], tmp_path, 40) and (tmp_path / "preview.png").is_file()
+    assert task.stage.preview(task.spec, task.files, regions, pieces[:1], tmp_path, 40) and (tmp_path / "preview.png").is_file()
 
 
 def test_an_output_that_does_not_belong_to_its_facts_is_refused(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_what_mitsuba_cannot_load_reaches_the_submitter(more: str, words: str, t
     """Mitsuba's own words with file and line as the submitter knows them; never tried again."""
     inputs = tmp_path / "in"
     inputs.mkdir()
-    (inputs / "scene.xml").write_text(f'<scene version="3.0.0">\n<sensor type="perspective"/>\n{more}\n</scene>')
+    (inputs / "scene.xml").write_text(f'<scene version="3.0.0">\n<integrator type="path"/><sensor type="perspective"/>\n{more}\n</scene>')
     task = task_of(tmp_path, inputs)
     recipe = task.recipe(task.split()[0])
     done = run(recipe.argv, timeout=60, cwd=tmp_path, env={"PATH": "/usr/bin:/bin", **recipe.env})

@@ -56,7 +56,7 @@ def test_size_and_samples_come_from_the_scene(tmp_path: Path) -> None:
     spec = examined(files, parameters={"spp": 99, "wide": 64}, height=7)
     assert [spec.options[name] for name in ("width", "height", "samples")] == [64, 7, 99]
     assert spec.options["parameters"] == {"spp": "99", "wide": "64"}
-    (tmp_path / "scene.xml").write_text('<scene version="3.0.0"><sensor type="perspective"/></scene>')
+    (tmp_path / "scene.xml").write_text('<scene version="3.0.0"><integrator type="path"/><sensor type="perspective"/></scene>')
     spec = examined(files)
     assert [spec.options[name] for name in ("width", "height", "samples")] == [768, 576, 4]
 
@@ -98,6 +98,17 @@ def test_files_that_are_missing_are_found(tmp_path: Path) -> None:
     assert "wooden.png" in refused(files, parameters={"wood": "wooden.png"}).sentence
 
 
+def test_a_scene_without_light_is_told(tmp_path: Path) -> None:
+    """A black picture is no mistake, but nobody wants one; what shows no light needs none."""
+    files = folder(tmp_path)
+    for text, warned in [("", 0), ("emitter", 1), ("emitter path", 0)]:
+        scene = SCENE.replace("MORE", "")
+        scene = scene.replace('<emitter type="constant"/>', "") if "emitter" in text else scene
+        (tmp_path / "scene.xml").write_text(scene.replace('integrator type="path"', 'integrator type="aov"') if "path" in text else scene)
+        found = MITSUBA.examine(TaskSpec(kind="mitsuba", name="x"), files).warnings
+        assert sum("has no <emitter>, so that the picture will be black" in one for one in found) == warned, text
+
+
 def test_which_scene_is_meant(tmp_path: Path) -> None:
     """Included files and foreign XML are no scenes to render; of two, one must be named."""
     files = folder(tmp_path, '<include filename="a.xml"/>', a_xml='<scene version="3.0.0"/>', note_xml="<note/>", broken_xml="<scene")
@@ -116,6 +127,7 @@ def test_which_scene_is_meant(tmp_path: Path) -> None:
         ("<scene/>", 'its root must be <scene version="3.0.0">'),
         ('<!DOCTYPE scene [<!ENTITY a "b">]><scene version="3.0.0"/>', "declares an XML entity"),
         ('<scene version="3.0.0"/>', "has no <sensor>"),
+        ('<scene version="3.0.0"><sensor type="perspective"/></scene>', "has no <integrator>"),
     ],
 )
 def test_what_is_no_scene_is_said(text: str, words: str, tmp_path: Path) -> None:
@@ -152,7 +164,8 @@ def test_a_film_takes_its_parameters_from_keyframes(tmp_path: Path) -> None:
     assert spec.options["output"] == ["png"] and MITSUBA.examine(spec, files).spec == spec
     assert refused(files, **film, parameters={"turn": 1}).key == "keyframes.turn"
     wrong = film | {"keyframes": {"tourn": {"points": [[1, 0], [3, 90]]}}}
-    assert 'uses no parameter "tourn"' in refused(files, **wrong).sentence
+    error = refused(files, **wrong)
+    assert 'uses no parameter "tourn"' in error.sentence and error.key == "keyframes.tourn"
 
 
 @given(st.integers(1, 5000), st.integers(1, 200), st.sampled_from(["independent", "stratified", "ldsampler", "orthogonal", "multijitter"]))

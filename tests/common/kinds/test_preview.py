@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from clusterray.common.bundle import MappingFolder
 from clusterray.common.kinds import preview_maps, preview_rows, raster_form
 from clusterray.common.kinds.kind import Piece
 from clusterray.common.kinds.preview import preview_frames, preview_samples, preview_tiles
-from clusterray.common.kinds.preview_maps import SAFE, draw_nodes, grid_layout, heat_colour
+from clusterray.common.kinds.preview_maps import QUIET, SAFE, draw_nodes, grid_layout, heat_colour
 from clusterray.common.kinds.preview_pixels import DARK, LIGHT, Means, fitted
 from clusterray.common.kinds.preview_sheet import Sheet, capacity, chosen
 from clusterray.common.kinds.tiles import grid
@@ -293,12 +294,13 @@ class Film:
             Image.new("RGB", (64, 36), colour(frame)).save(folder / f"{frame}.png")
         self.pieces = [piece(region, 3.0 * len(frames(region))) for region in self.regions]
 
-    def draw(self, pieces: Sequence[Piece], size: int = 512) -> bool:
-        def picture(piece: Piece, frame: int) -> Path:
+    def draw(self, pieces: Sequence[Piece], size: int = 512, before: Sequence[int] = ()) -> bool:
+        def picture(frame: int) -> Path:
             self.read.append(frame)
             return self.folder / f"{frame}.png"
 
-        return preview_frames(frames, picture, self.regions, pieces, self.out, size)
+        there = {frame: partial(picture, frame) for frame in before}
+        return preview_frames(frames, lambda _, frame: picture(frame), self.regions, pieces, self.out, size, there)
 
 
 def frames(region: Region) -> tuple[int, ...]:
@@ -343,6 +345,41 @@ def test_a_films_maps_count_by_frame(tmp_path):
     heat = read(film.out / "heat.png")
     columns, _, wide, high = grid_layout(12, 64 / 36, 512)
     assert {at(heat, (n % columns) * wide + wide // 2, (n // columns) * high + high // 2) for n in range(12)} == {heat_colour(0)}
+
+
+def test_frames_that_were_there_before_have_their_place(tmp_path):
+    """In order among the rendered ones, from the first drawing on and looked at once; grey in the maps, whose legends say what that is."""
+    film = Film(tmp_path, 12)
+    known = {2, 3, 12}
+    film.regions = [region for region in film.regions if not known & set(frames(region))]
+    film.regions.append(Region(name="f11", data={"frames": [11]}))
+    film.pieces = [piece(region, 2.0) for region in film.regions]
+    film.draw(film.pieces[:1], before=sorted(known))
+    assert film.read.count(2) == film.read.count(12) == 1
+    sheet = Sheet.of([(frame, 0) for frame in range(1, 13)], (64, 36), 512)
+    middles = [((n % sheet.columns) * sheet.wide + sheet.wide // 2, (n // sheet.columns) * sheet.high + sheet.high // 4) for n in range(12)]
+    early = read(film.out / "preview.png")
+    assert [frame for frame in range(1, 13) if at(early, *middles[frame - 1]) == colour(frame)] == [1, 2, 3, 12]
+    film.read.clear()
+    film.draw(film.pieces, before=sorted(known))
+    assert film.read == [4, 5, 6, 7, 8, 9, 10, 11]
+    whole = read(film.out / "preview.png")
+    assert [at(whole, *middle) for middle in middles] == [colour(frame) for frame in range(1, 13)]
+    columns, rows, wide, high = grid_layout(12, 64 / 36, 512)
+    for name in ("heat", "nodes"):
+        drawn = read(film.out / f"{name}.png")
+        grey = {n + 1 for n in range(12) if at(drawn, n % columns * wide + wide // 2, n // columns * high + high // 2) == QUIET}
+        assert grey == known
+        assert QUIET in {at(drawn, x, y) for x in range(10, 32) for y in range(rows * high, len(drawn))}
+
+
+def test_a_film_of_which_all_was_there_is_shown(tmp_path):
+    """Its one job renders nothing."""
+    film = Film(tmp_path, 4)
+    film.regions = [Region(name="nothing", data={"frames": []})]
+    assert film.draw([piece(film.regions[0])], before=[1, 2, 3, 4])
+    picture = read(film.out / "preview.png")
+    assert {colour(frame) for frame in range(1, 5)} <= {at(picture, x, y) for x in range(picture.shape[1]) for y in range(picture.shape[0])}
 
 
 def test_the_full_size_of_a_film_has_its_frames_as_they_are(tmp_path):

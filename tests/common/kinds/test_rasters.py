@@ -213,3 +213,12 @@ def test_gamma_and_alpha_as_screens_show_them(tmp_path: Path) -> None:
     assert (as_rgb8(tmp_path / "alpha.png") == 64).all()
     write_png(tmp_path / "grey.png", np.full((2, 2, 1), 0x80FF, "u2"))
     assert (as_rgb8(tmp_path / "grey.png") == 128).all()
+
+
+@pytest.mark.parametrize("size", [(9, 8), (8, 7)])
+def test_a_montage_of_different_sizes_is_refused(size: tuple[int, int], tmp_path: Path) -> None:
+    """Nothing is cut off without a word."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    Image.new("RGB", size).save(tmp_path / "b.png")
+    with pytest.raises(BadPicture, match=rf"b.png has {size[0]} x {size[1]} pixels where a.png has 8 x 8"):
+        montage([tmp_path / "a.png", tmp_path / "b.png"], 2, tmp_path / "m.png")

@@ -32,7 +32,8 @@ def test_ways_to_write_frames(value: object, frames: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("", 'which "" is not'),
+        ("", 'must name frames, such as "1-240", not ""'),
+        (["5", " "], 'must name frames, such as "1-240", not " "'),
         ("1-", 'which "1-" is not'),
         ("1..5", "must be frames"),
         ("-3", "must be frames"),
