@@ -210,6 +210,8 @@ def test_leftovers_of_an_earlier_life_are_ended_and_nobody_else(tmp_path: Path) 
     assert alive(child.pid)
     assert process.end_leftover(child.pid, child.started, "") == 1
     assert child.wait(20) == -signal.SIGKILL
-    other = process.start(program("slow", "60"), cwd=tmp_path, mark="a-mark")
+    speaking = Heard()
+    other = process.start(program("slow", "60"), cwd=tmp_path, mark="a-mark", on_line=speaking)
+    assert speaking.any.wait(20)  # while the launcher becomes the program, the mark cannot be read for a moment
     assert process.end_leftover(0, 0, "a-mark") == 1
     assert other.wait(20) == -signal.SIGKILL
