@@ -1,4 +1,8 @@
-"""The farm's verbs, each with its Caller, and the only judge of who may. Every front knocks here and nowhere else."""
+"""The farm's verbs, each with its Caller, and the only judge of who may. Every front knocks here and nowhere else.
+
+Over 600 lines, because it is the list of all verbs and who may say them is judged in one place; the upload sessions (have, stored, expire)
+are the part that can go to a file of its own, and should before another verb comes.
+"""
 
 from __future__ import annotations
 

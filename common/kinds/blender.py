@@ -21,6 +21,7 @@ class Blender(Kind):
     """See the head of this file."""
 
     name = "blender"
+    scenes = (".blend",)
     version = 1
     allow = "render"
     options = OPTIONS

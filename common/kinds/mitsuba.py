@@ -144,6 +144,7 @@ class Mitsuba(Kind):
     """See the head of this file."""
 
     name = "mitsuba"
+    scenes = ("Mitsuba .xml",)
     version = 1
     allow = "render"
     options = OPTIONS
