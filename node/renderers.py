@@ -19,11 +19,13 @@ import msgspec
 
 from ..common import process
 from ..common.errors import FileError
-from ..common.kinds.needs_library import remedy
+from ..common.libraries import remedy
 from ..common.model import Program
 
-KNOWN = ("povray", "blender", "mitsuba")
-"""Renderers looked for without being asked."""
+KNOWN = ("povray", "blender", "mitsuba", "survey")
+"""Programs looked for without being asked."""
+OURS = ("mitsuba", "survey")
+"""They are libraries of our own environment. ``survey`` stands for all that photos are reconstructed with, by the version of pycolmap."""
 BLENDER = "CLUSTERRAY_BLENDER"
 """Variable that names the environment with bpy, where it is not beside ours."""
 QUERY_SECONDS = 20.0
@@ -34,6 +36,7 @@ _ANY_VERSION = re.compile(r"(\d+(?:\.\d+)+)")
 _WHEELS = {
     "blender": ("bpy", "import bpy; print(*bpy.app.version, sep='.')"),
     "mitsuba": ("mitsuba", "import mitsuba; mitsuba.set_variant('scalar_rgb'); print(mitsuba.__version__)"),
+    "survey": ("pycolmap", "import cv2, laspy, pyproj, rasterio, scipy, trimesh, pycolmap; print(pycolmap.__version__)"),
 }
 """Renderer -> the wheel that holds it, and what tries it out and says its version."""
 
@@ -73,9 +76,9 @@ def is_interpreter(path: str) -> bool:
 
 def _places(name: str, env: Mapping[str, str]) -> Iterator[str]:
     """Where a renderer may be, the best first; only what exists."""
-    if name == "mitsuba":
+    if name in OURS:
         try:
-            distribution("mitsuba")
+            distribution(_WHEELS[name][0])
         except PackageNotFoundError:
             return
         yield sys.executable
@@ -85,7 +88,7 @@ def _places(name: str, env: Mapping[str, str]) -> Iterator[str]:
             python = Path(environment, "bin", "python")
             if python.exists():
                 yield str(python)
-    program = process.find_program(name) if name != "mitsuba" else ""
+    program = process.find_program(name) if name not in OURS else ""
     if program:
         yield program
 

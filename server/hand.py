@@ -97,7 +97,7 @@ def split(call: Split) -> SplitDone:
     if len(regions) > MOST_JOBS:
         raise SplitFailed(f"The kind {call.spec.kind} cut the task into more than {MOST_JOBS} jobs: choose larger pieces.")
     names = [region.name for region in regions]
-    if not regions or len(set(names)) != len(names):
+    if (not regions and not stage.optional) or len(set(names)) != len(names):
         raise SplitFailed(f"The kind {call.spec.kind} cut the task into {len(regions)} jobs, which are none or have a name twice.")
     return SplitDone(
         spec=spec,
@@ -109,7 +109,7 @@ def split(call: Split) -> SplitDone:
         needs=made_by.needs(spec),
         allow=made_by.allow,
         version=made_by.version,
-        warnings=warnings,
+        warnings=(*warnings, *stage.notes(spec, folder)),
     )
 
 

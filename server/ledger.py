@@ -149,8 +149,9 @@ def add_jobs(tx: Tx, task: str, run: int, stage: int, cut: Cut, made: Mapping[st
         return None
     needs = now["needs"] if cut.needs is None else text(cut.needs)
     tx.run("run_spec", task=task, number=run, spec=text(cut.spec), needs=needs, version=cut.version, stages=cut.stages)
-    if stage == 0:
-        tx.run("task_notes", id=task, notes=text(list(cut.notes)))
+    if stage == 0 or cut.notes:
+        told = [] if stage == 0 else msgspec.json.decode(row["notes"], type=list[str])
+        tx.run("task_notes", id=task, notes=text([*told, *(note for note in cut.notes if note not in told)]))
     rows: list[dict[str, Any]] = [
         {
             "id": new_id(), "task": task, "run": run, "stage": stage, "position": n, "region": text(region), "name": region.name,

@@ -124,7 +124,7 @@ class Splitter:
             packs=packs,
             files=files,
         )
-        self._open(work, splitting.priority, splitting.farm.slots, max(len(ledger.text(region)) for region in done.regions))
+        self._open(work, splitting.priority, splitting.farm.slots, max((len(ledger.text(region)) for region in done.regions), default=0))
         self._dispatcher.add(task, [(job, ()) for job in jobs])
         self._aftermath.changed(task)
 

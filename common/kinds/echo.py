@@ -21,7 +21,7 @@ from .kind import Examined, Folder, Kind, Option, Piece, Place, Recipe, Stage
 from .options import normalise
 
 OPTIONS = (
-    Option(name="jobs", type="int", default=4, help="how many jobs", minimum=1, maximum=1_000_000),
+    Option(name="jobs", type="int", default=4, help="how many jobs", minimum=0, maximum=1_000_000),
     Option(name="bytes", type="int", default=16, help="how many bytes each job makes", minimum=1, maximum=1 << 30),
     Option(name="seconds", type="float", default=0.0, help="how long each job sleeps, as a program of its own", minimum=0.0),
     Option(name="fail", type="strings", default=[], help="numbers of the jobs that exit with 3"),
@@ -40,6 +40,10 @@ class EchoStage(Stage):
     """One job per number."""
 
     name = "echo"
+    optional = True
+
+    def notes(self, task: TaskSpec, files: Folder) -> tuple[str, ...]:
+        return () if task.options["jobs"] else (f"Stage {self.name} has nothing to do.",)
 
     def __init__(self, streams: bool = False) -> None:
         self.streams = streams

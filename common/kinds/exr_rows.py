@@ -13,9 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..libraries import library
 from . import exr
 from .exr import Box, Channel, Part
-from .needs_library import library
 from .png import BadPicture
 from .raster_form import Shape
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..libraries import library
 from .film_audio import Track
-from .needs_library import library
 
 if TYPE_CHECKING:
     from numpy import ndarray

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .needs_library import library
+from ..libraries import library
 
 if TYPE_CHECKING:
     from numpy import ndarray

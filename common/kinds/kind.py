@@ -149,12 +149,18 @@ class Stage(Protocol):
 
     streams: bool = False
     """The stitch is begun with the stage, and gets each piece as soon as it and all before it are accepted."""
+    optional: bool = False
+    """The split may find that there is nothing to do: no regions. Then the stage is stitched at once, from no pieces."""
 
     @property
     def name(self) -> str: ...
 
     def split(self, task: TaskSpec, files: Folder, farm: FarmShape) -> Iterable[Region]:
         """Cut the stage; the same arguments always give the same regions. Raises SplitFailed."""
+
+    def notes(self, task: TaskSpec, files: Folder) -> tuple[str, ...]:
+        """What the submitter is to know by now, one sentence each: asked after ``split``, told at once beside the task's state."""
+        return ()
 
     def process(self, task: TaskSpec, region: Region, place: Place) -> Recipe:
         """What a node does for a region."""

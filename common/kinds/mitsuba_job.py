@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..libraries import remedy
 from ..model import Cause, Failure
 from .kind import Place, Recipe
 from .mitsuba_driver import BAD_INPUT, MARK, NO_LIBRARY
 from .mitsuba_options import PROGRAM
-from .needs_library import remedy
 
 DRIVER = "clusterray-mitsuba.py"
 JOB = "clusterray-job.json"

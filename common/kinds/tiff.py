@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .needs_library import library
+from ..libraries import library
 from .png import BadPicture
 from .raster_form import LETTERS, Shape
 
@@ -190,7 +190,7 @@ class TiffSource:
 
 def write_rows(to: Path, width: int, height: int, bits: int, channels: int, bands: Iterator[Plane]) -> None:
     """A TIFF from bands of samples (rows, width, channels) of 8 or 16 bits, for renderers that write none. Alpha is straight."""
-    from .needs_library import library
+    from ..libraries import library
 
     kind = f"u{bits // 8}"
     stride = width * channels * bits // 8

@@ -79,7 +79,8 @@ UPDATE stages SET name = :name, streams = :streams, taken = :taken, begun = :now
 -- name: stage_of_run
 SELECT * FROM stages WHERE task = :task AND run = :run AND stage = :stage;
 -- name: stage_outlook
-SELECT EXISTS (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage) AS split,
+SELECT EXISTS (SELECT 1 FROM stages WHERE task = :task AND run = :run AND stage = :stage AND begun IS NOT NULL)
+       OR EXISTS (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage) AS split,
        EXISTS (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage AND state IN ('queued', 'running')) AS open;
 
 -- name: add_job

@@ -30,7 +30,7 @@ def test_the_renderers_of_this_machine_are_found(notes: Path, checkout: Path) ->
     found, sentences = renderers.find({}, notes, {})
     assert sentences == []
     by_name = {one.name: one for one in found}
-    assert list(by_name) == ["povray", "blender", "mitsuba"], "./run test installs them"
+    assert list(by_name) == ["povray", "blender", "mitsuba", "survey"], "./run test installs them"
     assert by_name["povray"].path == shutil.which("povray")
     assert by_name["mitsuba"].path == sys.executable
     assert all(one.version.count(".") >= 1 for one in found)

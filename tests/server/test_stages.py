@@ -271,6 +271,18 @@ def test_a_piece_whose_files_are_lost_is_made_again(bench):
     assert [grant.region.name for grant in leased(bench, slot)] == ["job0000001"]
 
 
+def test_a_stage_without_regions_is_stitched_at_once(bench):
+    """An optional stage finds nothing to do: the task goes on and says so, without a job; a restart does the same."""
+    bench.node()
+    task = bench.submit(jobs=0, stages=2)
+    bench.settle(8)
+    assert bench.state(task) == "completed" and result(bench, task) == b""
+    assert bench.desk.view(ME, task).notes == ("Stage echo has nothing to do.", "Stage again has nothing to do.")
+    bench.desk.restart(ME, task)
+    bench.settle(8)
+    assert bench.state(task) == "completed" and bench.desk.view(ME, task).run == 2
+
+
 def test_the_key_is_made_of_all_that_the_outputs_depend_on():
     """Another program, version, option, region or input file gives another key; the order of options does not."""
     class Own(EchoStage):

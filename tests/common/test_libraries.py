@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from clusterray.common.errors import KindError
-from clusterray.common.kinds.needs_library import library, remedy
+from clusterray.common.libraries import library, remedy
 
 
 def test_a_library_that_is_there_is_given() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from ..errors import KindError
+from .errors import KindError
 
 SYSTEM = {
     "mitsuba": "libatomic1",
+    "open3d": "libegl1 libgl1 libx11-6 libusb-1.0-0 libgomp1",
     "bpy": "libx11-6 libxi6 libxxf86vm1 libxfixes3 libxrender1 libxext6 libsm6 libice6 libxkbcommon0 libgl1 libegl1",
 }
 """Library -> the Debian packages that its wheel needs and does not bring."""

@@ -1,0 +1,20 @@
+"""Stage ``matching`` of a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...model import FarmShape, Region, TaskSpec
+from ..kind import Folder
+from .stage import SurveyStage
+
+
+class Matching(SurveyStage):
+    name = "matching"
+    job = "matching"
+
+    def split(self, task: TaskSpec, files: Folder, farm: FarmShape) -> Iterable[Region]:
+        raise NotImplementedError
+
+    def verify(self, task: TaskSpec, region: Region, outputs: Folder) -> None:
+        raise NotImplementedError

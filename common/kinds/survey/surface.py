@@ -1,0 +1,20 @@
+"""Stage ``surface`` of a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ...model import FarmShape, Region, TaskSpec
+from ..kind import Folder
+from .stage import SurveyStage
+
+
+class Surface(SurveyStage):
+    name = "surface"
+    job = "surface"
+
+    def split(self, task: TaskSpec, files: Folder, farm: FarmShape) -> Iterable[Region]:
+        raise NotImplementedError
+
+    def verify(self, task: TaskSpec, region: Region, outputs: Folder) -> None:
+        raise NotImplementedError
