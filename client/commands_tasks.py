@@ -195,11 +195,12 @@ def restart(
     ctx: typer.Context,
     tasks: SomeTasks,
     fresh: Annotated[bool, typer.Option("--fresh", help="Do everything again; else what earlier runs have made is kept.")] = False,
+    anew: Annotated[str, typer.Option("--from", metavar="STAGE", help="Do everything from this stage on again.")] = "",
     options: Annotated[list[str] | None, typer.Option("-o", "--option", metavar="KEY=VALUE", help="Change an option first.")] = None,
     as_json: Json = False,
 ) -> None:
     """Run tasks that have ended once more: what is missing, and what depends on a newer program or a changed option."""
-    _change(the_call(ctx), tasks, "restart", as_json, fresh=fresh, options=tuple(options or ()))
+    _change(the_call(ctx), tasks, "restart", as_json, fresh=fresh, anew=anew, options=tuple(options or ()))
 
 
 def remove(ctx: typer.Context, tasks: SomeTasks, as_json: Json = False) -> None:
@@ -238,13 +239,14 @@ def _change(
     *,
     value: int = 0,
     fresh: bool = False,
+    anew: str = "",
     options: tuple[str, ...] = (),
 ) -> None:
     rows = []
     with call.session() as session:
         for text in tasks:
             task = session.full_id(text)
-            view = _changed(session, Change(task=task, verb=verb, value=value, fresh=fresh, options=options))
+            view = _changed(session, Change(task=task, verb=verb, value=value, fresh=fresh, anew=anew, options=options))
             after(task)
             if view is not None:
                 rows.append(task_row(view))

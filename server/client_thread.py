@@ -131,7 +131,9 @@ class ClientThread:
         if question.verb == "priority":
             return Changed(task=self._desk.priority(caller, question.task, question.value))
         if question.verb == "restart":
-            return Changed(task=self._desk.restart(caller, question.task, fresh=question.fresh, words=question.options))
+            return Changed(task=self._desk.restart(
+                caller, question.task, fresh=question.fresh, anew=question.anew, words=question.options
+            ))
         if question.verb != "cancel":
             raise DeskError(f"A task can be told cancel, restart, remove or priority, not {question.verb}.")
         return Changed(task=self._desk.cancel(caller, question.task))

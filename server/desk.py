@@ -361,8 +361,9 @@ class Desk:
             self._aftermath.task_over(ident, *done)
         return self.view(caller, ident)
 
-    def restart(self, caller: Caller, task: str, *, fresh: bool = False, words: tuple[str, ...] = ()) -> TaskView:
-        """``fresh``: nothing of what earlier runs have made is taken over. ``words``: ``key=value``, changed in the task before."""
+    def restart(self, caller: Caller, task: str, *, fresh: bool = False, anew: str = "", words: tuple[str, ...] = ()) -> TaskView:
+        """``fresh``: nothing of what earlier runs have made is taken over; ``anew``: nothing from the stage of this name on. ``words``:
+        ``key=value``, changed in the task before."""
         ident = self._ident(caller, task)
         look = None
         if words:
@@ -371,7 +372,7 @@ class Desk:
             look = self._look(self._changed(row, words))
             _check_spec(ident, look.spec)
         told = None if look is None else (look.spec, look.needs, look.allow)
-        self._store.write(lambda tx: ledger.restart_task(tx, ident, fresh=fresh, look=told))
+        self._store.write(lambda tx: ledger.restart_task(tx, ident, fresh=fresh, anew=anew, look=told))
         self._aftermath.changed(ident)
         self._task_thread.wake()
         return self.view(caller, ident)
@@ -471,6 +472,7 @@ class Desk:
 
         self._store.write(change)
         if verb == "remove":
+            self._dispatcher.locality.forget([ident])
             self._roster.forget(ident)
         else:
             locked, draining = {"lock": (True, None), "unlock": (False, None), "drain": (None, True), "undrain": (None, False)}[verb]

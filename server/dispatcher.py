@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import Protocol
 
 from ..common.model import Needs
+from .locality import LOOK, Locality, Want
 from .roster import Presence, Roster, program_matches
 
 SHORT = 0.2
@@ -61,6 +63,8 @@ class Waiting:
     measured: list[float] = field(default_factory=list)
     most: int = BATCH
     """Jobs whose grants fit one answer."""
+    wants: dict[str, Want] = field(default_factory=dict)
+    """What each job reads, where jobs read different files."""
     out: dict[str, set[str]] = field(default_factory=dict)
     """Job that was taken -> nodes that tried it before."""
     rests: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
@@ -79,8 +83,9 @@ class Waiting:
 class Dispatcher:
     """Thread-safe."""
 
-    def __init__(self, roster: Roster) -> None:
+    def __init__(self, roster: Roster, locality: Locality | None = None) -> None:
         self._roster = roster
+        self.locality = locality or Locality()
         self._lock = threading.Lock()
         self._waiting: dict[str, Waiting] = {}
         self._order = 0
@@ -103,12 +108,13 @@ class Dispatcher:
             if waiting is not None and run in (None, waiting.run):
                 del self._waiting[task]
 
-    def add(self, task: str, jobs: Iterable[tuple[str, Iterable[str]]]) -> None:
-        """Jobs to lease, with the nodes that tried each."""
+    def add(self, task: str, jobs: Iterable[tuple[str, Iterable[str]]], wants: Mapping[str, Want] = MappingProxyType({})) -> None:
+        """Jobs to lease, with the nodes that tried each; ``wants``: what each reads, where that tells them apart."""
         with self._lock:
             waiting = self._waiting.get(task)
             if waiting is None:
                 return
+            waiting.wants.update(wants)
             count = 0
             for job, tried in jobs:
                 waiting.jobs[job] = set(tried)
@@ -157,8 +163,7 @@ class Dispatcher:
             for waiting in self._in_order():
                 if not waiting.jobs or not self._serves(waiting, node) or not self._roster.fits_now(node, waiting.needs, waiting.allow):
                     continue
-                elsewhere = self._others(waiting, node)
-                taken = list(islice(self._open_to(waiting, node, elsewhere), waiting.batch))
+                taken = self._choose(waiting, node)
                 for job in taken:
                     waiting.out[job] = waiting.jobs.pop(job)
                 if taken:
@@ -186,6 +191,7 @@ class Dispatcher:
             waiting = self._waiting.get(task)
             if waiting is not None:
                 waiting.out.pop(job, None)
+                waiting.wants.pop(job, None)
                 waiting.refused.pop(node, None)
                 for key in [key for key in waiting.rests if key[0] == job] if waiting.rests else ():
                     del waiting.rests[key]
@@ -225,6 +231,14 @@ class Dispatcher:
             self._parked.clear()
         for bell in bells:
             bell.ring()
+
+    def _choose(self, waiting: Waiting, node: str) -> list[str]:
+        """The next jobs for this node; of many long ones, the one whose files it has."""
+        open_jobs = self._open_to(waiting, node, self._others(waiting, node))
+        if waiting.batch > 1 or not waiting.wants:
+            return list(islice(open_jobs, waiting.batch))
+        near = list(islice(open_jobs, LOOK))
+        return [self.locality.best(node, near, waiting.wants)] if near else []
 
     def _open_to(self, waiting: Waiting, node: str, elsewhere: set[str]) -> Iterator[str]:
         """The jobs that this node may have now, in order: not those that others should try first, or that it gave back just now."""

@@ -237,15 +237,23 @@ def end_task(tx: Tx, task: str, new: TaskState, *, error: str = "", run: int | N
     return ended
 
 
-def restart_task(tx: Tx, task: str, *, fresh: bool = False, look: tuple[TaskSpec, Needs, str] | None = None) -> None:
+def restart_task(
+    tx: Tx, task: str, *, fresh: bool = False, anew: str = "", look: tuple[TaskSpec, Needs, str] | None = None
+) -> None:
     """CANCELED | FAILED | COMPLETED -> QUEUED; the next claim makes a new run with new job ids.
 
-    It takes over what earlier runs made of the same jobs; ``fresh``: it does all anew. ``look``: the task as it is to be from now on.
+    It takes over what earlier runs made of the same jobs; ``fresh``: it does all anew; ``anew``: all from the stage of this name on.
+    ``look``: the task as it is to be from now on.
     """
     row = need_task(tx, task)
     if TaskState(row["state"]) in LIVE_TASK:
         raise Conflict(f"Task {task} is {row['state']}: cancel it first, then restart it.")
-    step_task(tx, row, TaskState.QUEUED, cause="restart, all anew" if fresh else "restart")
+    if anew:
+        stages = {stage["name"]: stage["stage"] for stage in tx.all("stages_of_task", task=task) if stage["name"]}
+        if anew not in stages:
+            raise Conflict(f"Task {task} has come to no stage called {anew}; it has been in {', '.join(stages) or 'none'}.")
+        tx.run("forget_keys", task=task, stage=stages[anew])
+    step_task(tx, row, TaskState.QUEUED, cause="restart, all anew" if fresh else f"restart, anew from {anew}" if anew else "restart")
     tx.run("task_requeued", id=task, fresh=fresh)
     if look is not None:
         spec, needs, allow = look

@@ -105,6 +105,7 @@ class Lessor:
             if not begun:  # cancelled since the commit
                 self._roster.free(slot.node, [one.lease])
             elif work is not None:  # without: the term runs out, or the slot asks anew, and the job is queued again
+                self._dispatcher.locality.sent(slot.node, work.sizes_for(one.region))
                 given.append(self._grant(one, work))
                 self.still(one.lease)
         for task in {one.task for one in leased}:

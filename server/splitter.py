@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from ..common.errors import ClusterRayError, SplitFailed
-from ..common.model import FarmShape, Needs, PackRef, TaskSpec
+from ..common.model import FarmShape, Needs, PackRef, Region, TaskSpec
 from ..common.states import TaskState
 from . import ledger
 from .aftermath import Aftermath
@@ -18,6 +18,7 @@ from .calls import Split, SplitDone
 from .dispatcher import BATCH, Dispatcher
 from .hands import Hands
 from .ledger import Cut
+from .locality import Want
 from .roster import Roster
 from .store import Row, Store
 from .works import Work, Works
@@ -125,7 +126,7 @@ class Splitter:
             files=files,
         )
         self._open(work, splitting.priority, splitting.farm.slots, max((len(ledger.text(region)) for region in done.regions), default=0))
-        self._dispatcher.add(task, [(job, ()) for job in jobs])
+        self._dispatcher.add(task, [(job, ()) for job in jobs], self._wants(work) if any(region.needs for region in done.regions) else {})
         self._aftermath.changed(task)
 
     def reopen(self, row: Row, run: Row) -> None:
@@ -153,7 +154,14 @@ class Splitter:
             for attempt in tx.all("tried_nodes_of_run", task=work.task, run=work.run):
                 tried.setdefault(attempt["job"], set()).add(attempt["node"])
         self._open(work, row["priority"], farm.slots, max((len(job["region"]) for job in waiting), default=0))
-        self._dispatcher.add(work.task, [(job, tried.get(job, ())) for job in queued])
+        self._dispatcher.add(work.task, [(job, tried.get(job, ())) for job in queued], self._wants(work))
+
+    def _wants(self, work: Work) -> dict[str, Want]:
+        """Of the queued jobs: in which turn they are, and what files only they and a few others read."""
+        with self._store.read() as tx:
+            rows = tx.all("jobs_queued", task=work.task, run=work.run)
+        regions = [(row["id"], msgspec.json.decode(row["region"], type=Region)) for row in rows]
+        return {job: Want(region.turn, work.sizes_for(region)) for job, region in regions if region.needs}
 
     def _made_before(self, splitting: Splitting) -> dict[str, str]:
         """Key -> accepted lease, of the jobs of earlier runs whose outputs are here."""

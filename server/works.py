@@ -10,9 +10,12 @@ from pathlib import Path
 from ..common.manifest import Bundle, Chooser, read_manifest
 from ..common.model import Needs, PackRef, Region, TaskSpec
 from .keeper import Keeper
+from .locality import LEAST
 
 REMEMBERED = 64
 """Choices of files: neighbours mostly need the same."""
+SHARED = 4096
+"""Choices of files whose sizes are kept."""
 
 
 @dataclass
@@ -33,6 +36,20 @@ class Work:
     """Digest -> file, of all packs of the bundle."""
     files: Chooser = field(default_factory=lambda: Chooser(Bundle(files=(), packs=())))
     _asked: dict[tuple[str, ...], Mapping[str, Path]] = field(default_factory=dict)
+    _sizes: dict[tuple[str, ...], Mapping[str, int]] = field(default_factory=dict)
+
+    def sizes_for(self, region: Region) -> Mapping[str, int]:
+        """Digest -> bytes of what only some regions read; empty where all of them read everything, so that it says nothing."""
+        if not region.needs:
+            return {}
+        sizes = self._sizes.get(region.needs)
+        if sizes is None:
+            chosen = self.files.bundle.by_pack(self.files.pick(region.needs, lenient=True))
+            sizes = {pack.digest: pack.size for pack in chosen if pack.size >= LEAST}
+            if len(self._sizes) >= SHARED:
+                self._sizes.clear()
+            self._sizes[region.needs] = sizes
+        return sizes
 
     def packs_for(self, region: Region) -> Mapping[str, Path]:
         """What a lease on this region may read: the manifest, and the packs of what the region needs."""

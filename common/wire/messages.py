@@ -138,13 +138,15 @@ class Watch(Message, frozen=True, kw_only=True, tag="watch"):
 class Change(Message, frozen=True, kw_only=True, tag="change"):
     """A verb on one task: cancel, restart, remove, priority.
 
-    ``fresh``: a restart does again what earlier runs have made; ``options``: it is done with these ``key=value`` words changed.
+    ``fresh``: a restart does again what earlier runs have made; ``anew``: only from the stage of this name on; ``options``: it is done with
+    these ``key=value`` words changed.
     """
 
     task: str
     verb: str
     value: int = 0
     fresh: bool = False
+    anew: str = ""
     options: tuple[str, ...] = ()
 
 

@@ -78,6 +78,10 @@ INSERT INTO stages (task, run, stage, bundle, bundle_size) VALUES (:task, :run, 
 UPDATE stages SET name = :name, streams = :streams, taken = :taken, begun = :now WHERE task = :task AND run = :run AND stage = :stage;
 -- name: stage_of_run
 SELECT * FROM stages WHERE task = :task AND run = :run AND stage = :stage;
+-- name: stages_of_task
+SELECT name, stage FROM stages WHERE task = :task ORDER BY run, stage;
+-- name: forget_keys
+UPDATE jobs SET key = '' WHERE task = :task AND stage >= :stage;
 -- name: stage_outlook
 SELECT EXISTS (SELECT 1 FROM stages WHERE task = :task AND run = :run AND stage = :stage AND begun IS NOT NULL)
        OR EXISTS (SELECT 1 FROM jobs WHERE task = :task AND run = :run AND stage = :stage) AS split,

@@ -6,6 +6,7 @@ import logging
 
 import msgspec
 import pytest
+from clusterray.common.errors import Conflict
 from clusterray.common.kinds.echo import ECHO, EchoStage, content
 from clusterray.common.manifest import Bundle, Chooser, FileEntry, read_manifest
 from clusterray.common.model import Cause, Failure, FarmShape, PackRef, Progress, Region, TaskSpec
@@ -254,6 +255,27 @@ def test_a_restart_of_what_is_complete_only_joins_it_again(bench):
     bench.desk.restart(ME, task, fresh=True)
     bench.settle()
     assert len(leased(bench, slot)) == 2
+
+
+def test_a_restart_may_begin_with_a_stage(bench):
+    """What that stage and later ones made is made again, what came before is kept; a name that is none is refused and nothing is lost."""
+    slot = bench.node()
+    task, first = bench.in_work(slot, jobs=2, stages=2)
+    answer(bench, slot, first)
+    bench.settle()
+    answer(bench, slot, leased(bench, slot))
+    bench.settle()
+    with pytest.raises(Conflict, match="no stage called agian; it has been in echo, again"):
+        bench.desk.restart(ME, task, anew="agian")
+    bench.desk.restart(ME, task, anew="again")
+    bench.settle()
+    grants = leased(bench, slot)
+    assert [(grant.stage, grant.region.name) for grant in grants] == [("again", "job0000000"), ("again", "job0000001")]
+    answer(bench, slot, grants)
+    bench.settle()
+    bench.desk.restart(ME, task)
+    bench.settle(8)
+    assert bench.state(task) == "completed" and bench.desk.view(ME, task).run == 3, "what was made anew is kept like anything"
 
 
 def test_a_piece_whose_files_are_lost_is_made_again(bench):
