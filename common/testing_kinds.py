@@ -82,7 +82,7 @@ class Rehearsal:
         if recipe.argv:
             env = {"PATH": "/usr/local/bin:/usr/bin:/bin", **recipe.env}
             done = run(recipe.argv, timeout=JOB_SECONDS, cwd=recipe.cwd or scratch, env=env)
-            assert done.code == 0, recipe.diagnose(done.code, done.stderr.splitlines())
+            assert done.code == 0, recipe.diagnose(done.code, [*done.stdout.splitlines(), *done.stderr.splitlines()])
         if recipe.finish is not None:
             recipe.finish()
         outputs = PlainFiles(scratch / "out")

@@ -150,11 +150,11 @@ def test_the_tests_ran_with_what_is_pinned(checkout: Path, config: configparser.
 def test_the_extras_hold_what_they_are_named_for(config: configparser.ConfigParser) -> None:
     """`all` is every library that goes into one environment; Blender's wheel pins another numpy and is never among them."""
     extras = {name: text.split() for name, text in config["options.extras_require"].items()}
-    assert "clusterray[images,mitsuba]" in extras["all"]
-    assert "clusterray[images,mitsuba]" in extras["test"]
+    assert "clusterray[images,mitsuba,survey]" in extras["all"]
+    assert "clusterray[images,mitsuba,survey]" in extras["test"]
     assert not [line for name in extras if name != "blender" for line in extras[name] if line.startswith("bpy")]
 
 
 def test_every_kind_of_the_house_is_an_entry_point(checkout: Path) -> None:
     """As installed: what is missing here is missing from `clusterray kinds`."""
-    assert {point.name for point in entry_points(group="clusterray.kinds")} >= {"blender", "command", "mitsuba", "povray"}
+    assert {point.name for point in entry_points(group="clusterray.kinds")} >= {"blender", "command", "mitsuba", "pointcloud", "povray", "survey"}

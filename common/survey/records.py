@@ -156,7 +156,12 @@ class Matches:
 def save(value: Any, path: Path) -> None:
     """A record, or lists and dictionaries of records, as JSON for people too."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n")
+    path.write_bytes(encoded(value))
+
+
+def encoded(value: Any) -> bytes:
+    """What ``save`` writes: to compare with what came."""
+    return msgspec.json.format(msgspec.json.encode(value, order="deterministic"), indent=1) + b"\n"
 
 
 def load(path: Path | bytes, form: type[S]) -> S:
@@ -193,5 +198,10 @@ def load_arrays(path: Path | bytes) -> Mapping[str, Any]:
     """All arrays of an .npz; ValueError, KeyError, OSError or zipfile.BadZipFile where it is damaged."""
     import numpy as np
 
-    with np.load(io.BytesIO(path) if isinstance(path, bytes) else path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    with io.BytesIO(path) if isinstance(path, bytes) else path.open("rb") as source:
+        source.seek(max(0, source.seek(0, io.SEEK_END) - 22))
+        if source.read(4) != b"PK\x05\x06":  # zipfile passes over what follows the end
+            raise ValueError("it is cut short, or something follows its end")
+        source.seek(0)
+        with np.load(source, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}

@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import msgspec
 
 from ...errors import OutputRejected, StitchFailed
 from ...libraries import remedy
 from ...model import Cause, Failure, Region, TaskSpec
+from ...survey.records import load_arrays
 from ...survey.work import BAD_INPUT, MARK, NO_LIBRARY
 from ..kind import Folder, Piece, Place, Recipe, Stage, plain_diagnosis
 
@@ -95,6 +98,14 @@ def keep(pieces: Iterator[Piece], out: Path, below: str = "") -> Iterable[Piece]
                 raise StitchFailed(f"Two jobs made {name}; the second is {piece.region.name}.")
             shutil.copyfile(piece.files.path(name), to)
         yield piece
+
+
+def arrays_of(outputs: Folder, name: str, region: Region) -> Mapping[str, Any]:
+    """All arrays of an .npz that a node sent. Raises OutputRejected where it is damaged."""
+    try:
+        return load_arrays(outputs.read(name))
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
+        raise OutputRejected(f"Job {region.name}: {name} is damaged ({error}).") from error
 
 
 def complete(regions: Iterable[str], came: Iterable[str]) -> None:
