@@ -9,7 +9,7 @@ import typer
 from .. import __version__
 from ..common.errors import UsageError
 from ..common.settings import KNOWN
-from . import commands_daemons, commands_farm, commands_info, commands_submit, commands_tasks
+from . import commands_daemons, commands_farm, commands_info, commands_shared, commands_submit, commands_tasks
 from .call import the_call
 
 
@@ -25,7 +25,7 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(every_command)
-    for part in (commands_submit, commands_tasks, commands_farm, commands_daemons, commands_info):
+    for part in (commands_submit, commands_tasks, commands_farm, commands_shared, commands_daemons, commands_info):
         part.add(app)
     return app
 
@@ -53,4 +53,4 @@ def every_command(
 
 def _known(key: str) -> str:
     """The key; a wrong one is told by the settings themselves, as for a file."""
-    return key if key in KNOWN else key.replace("-", "_")
+    return key if key in KNOWN or key.startswith("shared.") else key.replace("-", "_")

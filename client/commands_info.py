@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from ..common.settings import KNOWN, SECRET, SECTIONS, Loaded
+from ..common.settings import SECRET, SECTIONS, SHARED, Loaded
 from .call import the_call
 from .summary import print_columns, print_json
 
@@ -34,7 +34,7 @@ def settings(
         call.out.write(Path(__file__).resolve().parents[1].joinpath(*EXAMPLE).read_text("utf-8"))
         return
     loaded = call.loaded
-    rows = [{"key": key, "value": _value(loaded, key), "origin": loaded.origins[key]} for key in KNOWN]
+    rows = [{"key": key, "value": _value(loaded, key), "origin": loaded.origins[key]} for key in loaded.origins]
     folders = {name: str(getattr(loaded.folders, name)) for name in ("server", "node", "client", "logs", "run")}
     if as_json:
         print_json(
@@ -110,6 +110,9 @@ def _row(option: dict[str, Any], indent: str = "") -> tuple[str, str, str, str]:
 
 def _value(loaded: Loaded, key: str) -> Any:
     section, _, name = key.partition(".")
+    if section == SHARED:
+        seen = loaded.settings.shared[name]
+        return {"path": str(seen.path), "results": str(seen.results), "also": list(seen.also)}
     assert section in SECTIONS
     value = getattr(getattr(loaded.settings, section), name)
     if key in SECRET:

@@ -10,6 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from ..common.errors import UsageError
+from ..common.manifest import Share, name_fault
+from ..common.model import TaskView
+from ..common.shared import find_place
 from ..common.units import show_duration
 from .call import INTERRUPTED, Call, the_call
 from .chain import Chain, Outcome
@@ -47,6 +50,9 @@ def submit(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Hand in, print the ids, and leave.")] = False,
     stop_on_failure: Annotated[bool, typer.Option("--stop-on-failure", help="A failure ends the chain: the rest is cancelled.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", "--force", help="Replace an older result.")] = False,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="The folders lie in shared storage ([shared.NAME]): nothing is copied.")
+    ] = False,
     results: Annotated[Path | None, typer.Option(metavar="DIR", help="Put results into DIR instead of beside each folder.")] = None,
     progress: Annotated[str | None, typer.Option(metavar="live|plain|none", help="How to show it.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of objects with stable keys.")] = False,
@@ -59,9 +65,12 @@ def submit(
     call.set(client_progress=progress, client_priority=priority)
     if local and detach:
         raise UsageError("--local ends its farm when it ends, so it cannot --detach.")
+    if shared and results:
+        elsewhere = "clusterray fetch TASK --into DIR brings them elsewhere"
+        raise UsageError(f"--shared leaves results in shared storage, so that --results has no place: {elsewhere}.")
     if name and len(folders) > 1:
         raise UsageError("--name is for one folder; a chain takes the names of its folders.")
-    plans, broken = _plans(call, folders, tuple(option or ()), name, kind, results, overwrite, stop_on_failure)
+    plans, broken = _plans(call, folders, tuple(option or ()), name, kind, results, overwrite, stop_on_failure, shared)
     with _farm(call, local, plans) as farm:
         code = hand_in(call, plans, farm=farm, detach=detach, stop_on_failure=stop_on_failure, as_json=as_json, local=local)
     raise typer.Exit(code or (1 if broken else 0))
@@ -167,7 +176,17 @@ def _chain(call: Call, link: Session, view: View, stop_on_failure: bool, say_res
         call.clock,
         stop_on_failure=stop_on_failure,
         done=done,
+        published=lambda task: published_at(call, task),
     )
+
+
+def published_at(call: Call, task: TaskView) -> Path | None:
+    """Where this machine sees the result that the server put into shared storage; None: nowhere, so that it has to be fetched."""
+    root = call.settings.shared.get(task.shared) if task.published else None
+    if root is None or name_fault(task.published) or "/" in task.published:
+        return None
+    folder = root.results / task.published
+    return folder if folder.is_dir() else None
 
 
 def _plans(
@@ -179,6 +198,7 @@ def _plans(
     results: Path | None,
     overwrite: bool,
     stop_on_failure: bool,
+    shared: bool,
 ) -> tuple[list[Plan], bool]:
     """Read all folders before anything is sent. In a chain a wrong one is told and passed over, unless --stop-on-failure."""
     where = results or (Path(call.settings.client.results) if call.settings.client.results else None)
@@ -186,11 +206,13 @@ def _plans(
     error: UsageError | None = None
     for folder in folders:
         try:
+            place = find_place(str(folder), call.settings.shared, call.cwd) if shared else None
             made = plan(
-                call.cwd / folder,
+                place.real if place else call.cwd / folder,
                 lambda path: _read(call, path, options, name, kind),
                 results=call.cwd / where.expanduser() if where else None,
                 overwrite=overwrite,
+                share=Share(root=place.root.name, folder=place.folder) if place else None,
             )
             if made.result in [other.result for other in plans]:
                 raise UsageError(f"{folder} is given twice, or two folders of that name would put their results into {made.result}.")

@@ -52,7 +52,7 @@ class LocalFarm:
         plain = {
             key: value
             for key, value in flags.items()
-            if key.partition(".")[0] in ("farm", "node", "log", "retention") and key != "node.join"
+            if key.partition(".")[0] in ("farm", "node", "log", "retention", "shared") and key != "node.join"
         }
         self._env = {name: value for name, value in env.items() if not name.startswith(OWN)} | as_variables(plain)
         self._children: list[tuple[str, process.Running]] = []

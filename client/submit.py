@@ -14,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol, TypeVar
 
-from ..common.bundle import Prepared, make_bundle
+from ..common.bundle import Prepared, make_bundle, make_linked
 from ..common.errors import DeskError, LinkLost, PacksMissing, TaskFileError, TransferError, UsageError
+from ..common.manifest import Share
 from ..common.model import Account, PackRef, TaskSpec, TaskView
 from ..common.wire.messages import Have, Kept, Missing, Stored, Submit, Submitted
 from .fetch import refuse_older
@@ -56,15 +57,18 @@ class Plan:
     warnings: tuple[str, ...]
     result: Path
     overwrite: bool = False
+    share: Share | None = None
+    """Where the folder lies in shared storage: its files stay there."""
 
 
 Read = Callable[[Path], tuple[TaskSpec, tuple[str, ...]]]
 
 
-def plan(folder: Path, read: Read, *, results: Path | None = None, overwrite: bool = False) -> Plan:
+def plan(folder: Path, read: Read, *, results: Path | None = None, overwrite: bool = False, share: Share | None = None) -> Plan:
     """Read a task folder; UsageError in one sentence for every mistake, before anything is sent.
 
-    ``results`` is the folder for results; None puts them beside the folder.
+    ``results`` is the folder for results; None puts them beside the folder. Those of a ``share`` the server puts into shared storage,
+    so that an older one is not in their way.
     """
     try:
         there = folder.exists()
@@ -78,14 +82,15 @@ def plan(folder: Path, read: Read, *, results: Path | None = None, overwrite: bo
     if not folder.name:
         raise UsageError("The root of the file system is no task folder.")
     result = (results or folder.parent) / f"{folder.name}-result"
-    refuse_older(result, overwrite)
+    if share is None:
+        refuse_older(result, overwrite)
     try:
         spec, warnings = read(folder)
     except TaskFileError as error:
         if error.path is None and str(folder) not in error.sentence:
             raise TaskFileError(error.sentence, path=folder, key=error.key) from error
         raise
-    return Plan(folder=folder, spec=spec, warnings=warnings, result=result, overwrite=overwrite)
+    return Plan(folder=folder, spec=spec, warnings=warnings, result=result, overwrite=overwrite, share=share)
 
 
 class Submitter:
@@ -100,7 +105,7 @@ class Submitter:
     def submit(self, plan: Plan) -> TaskView:
         """Send what is missing, then submit; returns when the server has the task on its disk."""
         with tempfile.TemporaryDirectory(prefix="clusterray-") as work:
-            prepared = make_bundle(plan.folder, Path(work))
+            prepared = make_linked(plan.folder, plan.share, Path(work)) if plan.share else make_bundle(plan.folder, Path(work))
             with self._pending.id_for(self._session.login.farm, plan.folder, plan.spec, prepared.bundle) as task:
                 upload = _Upload(self._session, self._opened, self._view, plan.spec.name, prepared)
                 return self._session.patiently(lambda: upload.submit(task, plan.spec))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 from ..common.clock import stamp
-from ..common.model import JobView, NodeView, TaskView
+from ..common.model import JobView, NodeView, SharedView, TaskView
 from ..common.units import show_duration, show_size
 from .words import clean, short, state_line
 
@@ -34,6 +34,8 @@ def task_row(view: TaskView) -> dict[str, Any]:
         "eta": view.eta,
         "error": view.error,
         "notes": list(view.notes),
+        "shared": view.shared,
+        "published": view.published,
     }
 
 
@@ -83,6 +85,21 @@ def node_row(view: NodeView) -> dict[str, Any]:
         "version": view.version,
         "seen": _stamp(view.seen),
         "note": view.note,
+        "shared": [shared_row(one) for one in view.shared],
+    }
+
+
+def shared_row(view: SharedView) -> dict[str, Any]:
+    """How a machine stands to a shared root, for ``--json``; the server has no name there."""
+    return {
+        "machine": view.machine,
+        "root": view.root,
+        "path": view.path,
+        "results": view.results,
+        "state": view.state,
+        "why": view.why,
+        "free": view.free,
+        "skew": round(view.skew, 3),
     }
 
 
@@ -137,6 +154,8 @@ def print_task(view: TaskView, jobs: Sequence[JobView], out: TextIO) -> None:
     ]
     lines += [("created", stamp(view.created)), ("started", _stamp(view.started) or "-"), ("ended", _stamp(view.ended) or "-")]
     lines += [("note", clean(note)) for note in view.notes]
+    lines += [("shared", f"its files lie in the shared root {clean(view.shared)}")] if view.shared else []
+    lines += [("result", f"{clean(view.published)} below the results of {clean(view.shared)}")] if view.published else []
     lines += [("error", clean(view.error))] if view.error else []
     lines += [("asset", f"{clean(asset.path)}  {show_size(asset.size)}") for asset in view.assets]
     lines += [("asset", f"… and {view.asset_count - len(view.assets)} more")] if view.asset_count > len(view.assets) else []

@@ -14,16 +14,19 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+import msgspec
+
 from . import tar
 from .encoding import BLOCK, full_read, is_encoded, pays, plain_blocks, read_plain
-from .errors import DigestMismatch, FileError, TaskFileError, UnsafeArchive
-from .manifest import MOST_BYTES, MOST_FILES, Bundle, FileEntry, chosen, read_manifest, write_manifest
+from .errors import DigestMismatch, FileError, SharedError, TaskFileError, UnsafeArchive
+from .linked import LinkedFolder, link_folder
+from .manifest import MOST_BYTES, MOST_FILES, Bundle, FileEntry, Share, chosen, read_manifest, write_manifest
 from .model import PackRef
 from .packs import PackSource, find, scan, skipped
 
 __all__ = [
-    "Bundle", "BundleFolder", "DiskFolder", "FileEntry", "MappingFolder", "Prepared", "chosen", "derive_bundle", "make_bundle",
-    "read_manifest", "remove_tree", "unpack_bundle", "unpack_files",
+    "Bundle", "BundleFolder", "DiskFolder", "FileEntry", "MappingFolder", "Prepared", "chosen", "derive_bundle", "link_files",
+    "make_bundle", "make_linked", "read_manifest", "remove_tree", "unpack_bundle", "unpack_files",
 ]  # fmt: skip
 
 
@@ -60,6 +63,12 @@ def make_bundle(folder: Path, work: Path, *, ignore: Callable[[str], bool] = ski
     return Prepared(bundle, write_manifest(bundle), sources, work)
 
 
+def make_linked(folder: Path, share: Share, work: Path) -> Prepared:
+    """A folder in shared storage, whose files stay there; ``work`` takes the manifest, which is all that is sent."""
+    bundle = link_folder(folder, share)
+    return Prepared(bundle, write_manifest(bundle), {}, work)
+
+
 def derive_bundle(base: Bundle, folder: Path, work: Path) -> tuple[Prepared, tuple[PackRef, ...]]:
     """The files of ``base`` and those below ``folder``, whose packs are of their own, so that who holds the others fetches only these.
 
@@ -78,7 +87,7 @@ def derive_bundle(base: Bundle, folder: Path, work: Path) -> tuple[Prepared, tup
     if len(base.files) + len(moved) > MOST_FILES:
         raise TaskFileError(f"With what its stages made the task has more than {MOST_FILES} files.")
     files = sorted((*base.files, *moved), key=lambda entry: entry.path.encode())
-    bundle = Bundle(files=tuple(files), packs=(*base.packs, *fresh))
+    bundle = Bundle(files=tuple(files), packs=(*base.packs, *fresh), share=base.share)
     prepared = Prepared(bundle, write_manifest(bundle), sources, work)
     return prepared, (*fresh, prepared.bundle)
 
@@ -99,11 +108,11 @@ def _manifest_at(path: Path) -> Bundle:
 
 
 def unpack_files(bundle: Bundle, files: Iterable[FileEntry], pack_path: Callable[[str], Path], dest: Path) -> None:
-    """As ``unpack_bundle()``, for a manifest that was read."""
-    missing = [entry for entry in files if not _there(dest / entry.path, entry)]
+    """As ``unpack_bundle()``, for a manifest that was read. Linked files are passed over: they lie in no pack."""
+    missing = [entry for entry in files if not entry.linked and not _there(dest / entry.path, entry)]
     if not missing:
         return
-    folders = _open_folders(dest, missing)
+    folders = _open_folders(dest, [entry.path for entry in missing])
     everything = bundle.by_pack(bundle.files)
     for pack, entries in bundle.by_pack(missing).items():
         path = pack_path(pack.digest)
@@ -116,6 +125,30 @@ def unpack_files(bundle: Bundle, files: Iterable[FileEntry], pack_path: Callable
         folder.chmod(0o555)
 
 
+def link_files(files: Mapping[str, Path], dest: Path) -> None:
+    """Have these paths below ``dest`` be links to real files; those that are right already stay."""
+    missing = {path: real for path, real in files.items() if not _leads(dest / path, real)}
+    if not missing:
+        return
+    folders = _open_folders(dest, missing)
+    for path, real in missing.items():
+        try:
+            (dest / path).symlink_to(real)
+        except FileExistsError:  # one that leads elsewhere, and that nobody may find missing
+            part = _part(dest, hashlib.sha256(path.encode()).hexdigest())
+            part.symlink_to(real)
+            part.replace(dest / path)
+    for folder in folders:
+        folder.chmod(0o555)
+
+
+def _leads(path: Path, real: Path) -> bool:
+    try:
+        return path.readlink() == real
+    except OSError:
+        return False
+
+
 def _there(path: Path, entry: FileEntry) -> bool:
     with contextlib.suppress(OSError):
         info = path.lstat()
@@ -123,11 +156,11 @@ def _there(path: Path, entry: FileEntry) -> bool:
     return False
 
 
-def _open_folders(dest: Path, entries: Iterable[FileEntry]) -> list[Path]:
+def _open_folders(dest: Path, paths: Iterable[str]) -> list[Path]:
     """Make the folders that the files need, writable for now; deepest first."""
     folders = {dest}
-    for entry in entries:
-        folders.update(dest / parent for parent in Path(entry.path).parents)
+    for path in paths:
+        folders.update(dest / parent for parent in Path(path).parents)
     ordered = sorted(folders, key=lambda folder: len(folder.parts))
     for folder in ordered:
         folder.mkdir(parents=True, exist_ok=True)
@@ -140,9 +173,9 @@ def _finish(part: Path, entry: FileEntry, dest: Path) -> None:
     part.replace(dest / entry.path)
 
 
-def _part(dest: Path, entry: FileEntry) -> Path:
+def _part(dest: Path, digest: str) -> Path:
     """Where a file grows before it gets its name; beside the tree, so that no job ever sees it."""
-    part = dest.with_name(dest.name + ".part") / entry.digest
+    part = dest.with_name(dest.name + ".part") / digest
     part.parent.mkdir(parents=True, exist_ok=True)
     part.unlink(missing_ok=True)
     return part
@@ -150,7 +183,7 @@ def _part(dest: Path, entry: FileEntry) -> Path:
 
 def _place_whole(path: Path, pack: PackRef, entry: FileEntry, dest: Path) -> None:
     """A large file: the pack itself under a second name where the disk can, else a copy."""
-    part = _part(dest, entry)
+    part = _part(dest, entry.digest)
     if not is_encoded(path) and entry.mode == 0o644:
         with contextlib.suppress(OSError):
             part.hardlink_to(path)
@@ -182,7 +215,7 @@ def _place_members(path: Path, pack: PackRef, declared: list[FileEntry], wanted:
             data = full_read(source, entry.size)
             if hashlib.sha256(data).hexdigest() != entry.digest:
                 raise DigestMismatch(f"The bytes of {entry.path} are not those that the manifest names.")
-            part = _part(dest, entry)
+            part = _part(dest, entry.digest)
             part.write_bytes(data)
             _finish(part, entry, dest)
 
@@ -239,10 +272,13 @@ class MappingFolder:
 
 
 class BundleFolder:
-    """A bundle on the server: single files are read out of their packs, nothing is unpacked whole."""
+    """A bundle on the server: single files are read out of their packs, nothing is unpacked whole; linked ones where they lie."""
 
-    def __init__(self, manifest_path: Path, pack_path: Callable[[str], Path], work: Path) -> None:
+    def __init__(self, manifest_path: Path, pack_path: Callable[[str], Path], work: Path, shared: Path | None = None) -> None:
+        """``shared``: where this machine sees the root that linked files lie in."""
         self.bundle = _manifest_at(manifest_path)
+        self._top = shared
+        self._shared: LinkedFolder | None = None
         self._files = {entry.path: entry for entry in self.bundle.files}
         self._pack_path = pack_path
         self._work = work
@@ -256,6 +292,8 @@ class BundleFolder:
 
     def read(self, name: str) -> bytes:
         entry = self._files[name]
+        if entry.linked:
+            return self._linked().read(entry)
         pack = self.bundle.pack(entry)
         path = self._pack_path(pack.digest)
         if not is_encoded(path):
@@ -272,6 +310,8 @@ class BundleFolder:
 
     def path(self, name: str) -> Path:
         entry = self._files[name]
+        if entry.linked:
+            return self._linked().check(entry)
         pack = self.bundle.pack(entry)
         path = self._pack_path(pack.digest)
         if entry.offset == 0 and not is_encoded(path):
@@ -279,6 +319,13 @@ class BundleFolder:
         if entry.offset == 0:
             return _real_file(self._work, name, entry.size, lambda part: _copy_plain(path, pack, part))
         return _real_file(self._work, name, entry.size, lambda part: part.write_bytes(self.read(name)))
+
+    def _linked(self) -> LinkedFolder:
+        if self._shared is None:
+            if self._top is None or isinstance(self.bundle.share, msgspec.UnsetType):
+                raise SharedError("The task's files lie in shared storage, and nobody said where this machine sees it.")
+            self._shared = LinkedFolder(self._top, self.bundle.share)
+        return self._shared
 
 
 def _real_file(work: Path, name: str, size: int, write: Callable[[Path], object]) -> Path:

@@ -18,7 +18,9 @@
     │   ├── UnsafeArchive           a name, link, device or size that unpacking refuses
     │   ├── DigestMismatch          the bytes are not those that the name promises
     │   ├── TransferError           FTP: refused, cut off, timed out
-    │   └── DiskFull                not enough room; says how much and where
+    │   ├── DiskFull                not enough room; says how much and where
+    │   └── SharedError             a shared root, or a path in it, is not there, not readable or leads out
+    │       └── SharedChanged       a file in it is not as it was when the task was submitted
     ├── KindError                   a kind's code
     │   ├── SplitFailed             the task cannot be cut; the sentence is for the submitter
     │   ├── OutputRejected          a result that is not what was asked for
@@ -176,6 +178,22 @@ class DiskFull(FileError):
     code = "disk_full"
 
 
+class SharedError(FileError):
+    """A shared root, or a path in it, is not there, cannot be read or leads out."""
+
+    code = "shared"
+
+
+class SharedChanged(SharedError):
+    """A file in a shared root is not as it was when the task was submitted. ``path``: which, within the task's folder."""
+
+    code = "shared_changed"
+
+    def __init__(self, sentence: str, path: str) -> None:
+        self.path = path
+        super().__init__(sentence)
+
+
 class KindError(ClusterRayError):
     """A kind's code failed."""
 
@@ -183,7 +201,7 @@ class KindError(ClusterRayError):
 
 
 class SplitFailed(KindError):
-    """A task cannot be cut into jobs; the sentence is for its submitter."""
+    """A task cannot be cut into jobs, or what came out of a stage shows that it cannot go on; the sentence is for its submitter."""
 
     code = "split"
 

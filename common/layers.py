@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def read_flags(flags: Mapping[str, Any]) -> Iterator[Entry]:
 
 
 def read_variables(
-    env: Mapping[str, str], sections: Mapping[str, Any], short: Mapping[str, str], reserved: Iterable[str]
+    env: Mapping[str, str], sections: Collection[str], short: Mapping[str, str], reserved: Iterable[str]
 ) -> Iterator[Entry]:
     """``CLUSTERRAY_SERVER_PORT`` -> ``server.port``. An empty variable counts as not set."""
     for name in sorted(env):

@@ -6,6 +6,7 @@ It comes from strangers too: ``read_manifest()`` refuses every name that could l
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable
@@ -26,8 +27,17 @@ TAR_MOST = 32 << 20
 """Above what plan() makes of 9 MiB in 4,096 files with the longest names; a tar is read into memory."""
 
 
+LINKED = -1
+"""Stands for the pack of a file that stays in shared storage."""
+_MTIME = re.compile(r"mtime:-?\d{1,18}")
+
+
 class FileEntry(msgspec.Struct, frozen=True, array_like=True):
-    """One file. ``pack`` is an index into ``Bundle.packs``; ``offset`` is where its bytes start in the plain pack."""
+    """One file. ``pack`` is an index into ``Bundle.packs``; ``offset`` is where its bytes start in the plain pack.
+
+    A file that stays in shared storage has LINKED for its pack, and for its digest when it was last changed (``linked_entry``): nobody
+    reads it whole to submit it, and the keys of jobs go by path, size and that time.
+    """
 
     path: str
     size: int
@@ -36,6 +46,23 @@ class FileEntry(msgspec.Struct, frozen=True, array_like=True):
     pack: int
     offset: int
 
+    @property
+    def linked(self) -> bool:
+        """Whether it stays in shared storage."""
+        return self.pack == LINKED
+
+
+def linked_entry(path: str, size: int, mode: int, mtime_ns: int) -> FileEntry:
+    """A file in shared storage. Its time counts in whole microseconds: SMB has tenths, and ext4 nanoseconds of the same file."""
+    return FileEntry(path, size, mode, f"mtime:{mtime_ns // 1000}", LINKED, 0)
+
+
+class Share(msgspec.Struct, frozen=True, kw_only=True):
+    """The folder that linked files lie in: the name of a shared root, and the relative path there (empty: the root itself)."""
+
+    root: str
+    folder: str
+
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """A folder. Files are in path order; packs in the order in which they are first needed."""
@@ -43,15 +70,17 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     version: int = VERSION
     files: tuple[FileEntry, ...]
     packs: tuple[PackRef, ...]
+    share: Share | msgspec.UnsetType = msgspec.UNSET
+    """Of its linked files; not there where there are none, so that other manifests keep their bytes."""
 
     def pack(self, entry: FileEntry) -> PackRef:
         """The pack that holds this file."""
         return self.packs[entry.pack]
 
     def by_pack(self, files: Iterable[FileEntry]) -> dict[PackRef, list[FileEntry]]:
-        """Files grouped by their pack, in the order of their bytes."""
+        """Files grouped by their pack, in the order of their bytes; linked ones have none."""
         groups: dict[PackRef, list[FileEntry]] = {}
-        for entry in sorted(files, key=lambda entry: (entry.pack, entry.offset)):
+        for entry in sorted((entry for entry in files if not entry.linked), key=lambda entry: (entry.pack, entry.offset)):
             groups.setdefault(self.packs[entry.pack], []).append(entry)
         return groups
 
@@ -116,6 +145,9 @@ def _check(bundle: Bundle) -> None:
         if entry.path in seen:
             raise UnsafeArchive(f"The file {entry.path} is listed twice.")
         seen.add(entry.path)
+        if entry.linked and not isinstance(bundle.share, msgspec.UnsetType):
+            _check_linked(bundle.share, entry)
+            continue
         if entry.mode not in MODES or not is_digest(entry.digest) or entry.size < 0 or entry.offset < 0:
             raise UnsafeArchive(f"The entry of {entry.path} has a mode, digest or size that cannot be.")
         if not 0 <= entry.pack < len(bundle.packs) or entry.offset + entry.size > bundle.packs[entry.pack].size:
@@ -131,6 +163,13 @@ def _check(bundle: Bundle) -> None:
             if parent in seen:
                 raise UnsafeArchive(f"{parent} is listed both as a file and as a folder.")
             parent = parent.rpartition("/")[0]
+
+
+def _check_linked(share: Share, entry: FileEntry) -> None:
+    if share.folder and name_fault(share.folder):
+        raise UnsafeArchive(f"The shared folder {share.folder!r:.200} {name_fault(share.folder)}.")
+    if entry.mode not in MODES or entry.size < 0 or entry.offset or not _MTIME.fullmatch(entry.digest):
+        raise UnsafeArchive(f"The entry of {entry.path} has a mode, time or size that cannot be.")
 
 
 def chosen(bundle: Bundle, only: Iterable[str]) -> tuple[FileEntry, ...]:

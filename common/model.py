@@ -86,6 +86,8 @@ class Needs(Value, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     command: str = ""
     """A program that the node's owner must have allowed by name ([node] commands); several of them separated by blanks."""
+    shared: str = ""
+    """A shared root that the node must have declared, and passed the probe of. The server says which, from the manifest."""
 
 
 class TaskSpec(Value, frozen=True, kw_only=True):
@@ -156,6 +158,42 @@ class Program(Value, frozen=True, kw_only=True):
     path: str = ""
 
 
+class SharedAt(Value, frozen=True, kw_only=True):
+    """A shared root that a machine has declared, and where it sees it."""
+
+    root: str
+    path: str
+    results: str = ""
+
+
+class Probe(Value, frozen=True, kw_only=True):
+    """A question to a node: what is in this file of a shared root, and can you write beside the results?
+
+    The node reads the file ``.clusterray-probe/<name>`` in the root, and writes what it read there, and its own half, into the file
+    ``.clusterray-probe-<name>`` of the results.
+    """
+
+    name: str
+    root: str
+
+
+class Probed(Value, frozen=True, kw_only=True):
+    """The answer to a Probe."""
+
+    name: str
+    root: str
+    read: str = ""
+    """What the file held."""
+    own: str = ""
+    """The node's half of what it wrote."""
+    fault: str = ""
+    """Why it could not, as the end of "node X ..."."""
+    free: int = 0
+    """Bytes that may still be written where results go."""
+    skew: float = 0.0
+    """Seconds by which the time of the file that it wrote is ahead of its own clock."""
+
+
 class NodeInfo(Value, frozen=True, kw_only=True):
     """What a node says of itself in its hello."""
 
@@ -174,6 +212,7 @@ class NodeInfo(Value, frozen=True, kw_only=True):
     confined: str = ""
     """What confines programs there: ``bubblewrap``, ``off`` (its owner's choice) or why not."""
     bundles: tuple[str, ...] = ()
+    shared: tuple[SharedAt, ...] = ()
 
 
 class Grant(Value, frozen=True, kw_only=True):
@@ -197,6 +236,8 @@ class Grant(Value, frozen=True, kw_only=True):
     """The manifest's pack."""
     term: float
     account: Account
+    results: str = ""
+    """A shared root: files of the result go into its results, into ``.clusterray/<lease>/``, and not by FTP."""
 
 
 class Progress(Value, frozen=True, kw_only=True):
@@ -294,6 +335,10 @@ class TaskView(Value, frozen=True, kw_only=True, omit_defaults=False):
     stage: str = ""
     """The name of the stage that it is in, or ended in."""
     asset_count: int = 0
+    shared: str = ""
+    """The shared root that its files lie in; empty: they were sent."""
+    published: str = ""
+    """The folder below the results of that root in which its assets lie."""
 
 
 class AttemptView(Value, frozen=True, kw_only=True, omit_defaults=False):
@@ -317,6 +362,22 @@ class JobView(Value, frozen=True, kw_only=True, omit_defaults=False):
     attempts: tuple[AttemptView, ...]
 
 
+class SharedView(Value, frozen=True, kw_only=True, omit_defaults=False):
+    """How a machine stands to a shared root, by its last probe."""
+
+    machine: str
+    """A node's name; empty: the server."""
+    root: str
+    path: str
+    results: str
+    state: str
+    """good, bad, unknown (not probed yet, or not here)"""
+    why: str = ""
+    """What is wrong, or worth knowing, as the end of "node X ..."."""
+    free: int = 0
+    skew: float = 0.0
+
+
 class NodeView(Value, frozen=True, kw_only=True, omit_defaults=False):
     id: str
     name: str
@@ -335,3 +396,4 @@ class NodeView(Value, frozen=True, kw_only=True, omit_defaults=False):
     version: str
     seen: float
     note: str = ""
+    shared: tuple[SharedView, ...] = ()

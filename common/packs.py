@@ -33,11 +33,14 @@ MEAN = 2 << 20
 CAP = 8 << 20
 MEMBERS = 4096
 
-_SKIPPED = (".git", ".hg", ".svn", ".bzr", "CVS", "_darcs", ".*.sw[a-p]", "*~", ".#*", "#*#", ".DS_Store", "Thumbs.db")
+_SKIPPED = (
+    ".git", ".hg", ".svn", ".bzr", "CVS", "_darcs", ".*.sw[a-p]", "*~", ".#*", "#*#", ".DS_Store",
+    "Thumbs.db", "._*", "@eaDir", ".clusterray*",
+)  # fmt: skip
 
 
 def skipped(name: str) -> bool:
-    """Version control and what editors leave: never part of a task."""
+    """Version control, what editors and file servers leave, and what we put into shared storage: never part of a task."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in _SKIPPED)
 
 

@@ -18,6 +18,7 @@ from . import checks
 from .errors import SettingsError, UsageError
 from .folders import Folders, find_folders
 from .layers import Entry, config_files, read_flags, read_toml, read_variables
+from .shared import SharedRoot, root
 
 SHORT = {"CLUSTERRAY_JOIN": "node.join"}
 """Variables with a shorter name, for unattended set-ups. CLUSTERRAY_DATA is the folder, not a setting."""
@@ -121,6 +122,9 @@ class LogSettings:
 class Settings:
     """All of them, by section."""
 
+    shared: Mapping[str, SharedRoot] = field(default_factory=lambda: MappingProxyType({}))
+    """[shared.NAME]: the shared roots that this machine sees, by name. Its keys are names, so that it is no section like the others."""
+
     server: ServerSettings = field(default_factory=ServerSettings)
     ftp: FtpSettings = field(default_factory=FtpSettings)
     farm: FarmSettings = field(default_factory=FarmSettings)
@@ -140,6 +144,8 @@ class Known:
     help: str
 
 
+SHARED = "shared"
+"""The section whose keys are names of shared roots."""
 SECTIONS: Mapping[str, type] = {
     "server": ServerSettings,
     "ftp": FtpSettings,
@@ -180,14 +186,14 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str], cwd: Path) -> Loaded:
     files = config_files(env, cwd)
     layers: list[Iterable[Entry]] = [
         read_flags(given),
-        read_variables(env, SECTIONS, SHORT, RESERVED),
+        read_variables(env, {*SECTIONS, SHARED}, SHORT, RESERVED),
         *(read_toml(path) for path in files),
     ]
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer in layers:
         for entry in layer:
-            if entry.key.rstrip(".") in SECTIONS and entry.key.endswith("."):
+            if entry.key.rstrip(".") in (*SECTIONS, SHARED) and entry.key.endswith("."):
                 continue  # an empty section
             value = _checked(entry)
             if entry.key not in values:
@@ -197,9 +203,11 @@ def load(flags: Mapping[str, Any], env: Mapping[str, str], cwd: Path) -> Loaded:
         name: cls(**{item.name: values[key] for item in fields(cls) if (key := f"{name}.{item.name}") in values})
         for name, cls in SECTIONS.items()
     }
+    shared = {key: value for key, value in sorted(values.items()) if key.startswith(f"{SHARED}.")}
+    parts[SHARED] = MappingProxyType({value.name: value for value in shared.values()})
     return Loaded(
         settings=Settings(**parts),
-        origins={key: origins.get(key, "default") for key in KNOWN},
+        origins={key: origins.get(key, "default") for key in (*KNOWN, *shared)},
         folders=folders,
         files=tuple(files),
     )
@@ -215,6 +223,12 @@ def as_variables(flags: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _checked(entry: Entry) -> Any:
+    section, _, name = entry.key.partition(".")
+    if section == SHARED and name:
+        try:
+            return root(name, entry.value)
+        except UsageError as error:
+            raise SettingsError(f"{entry.origin}: {error}") from None
     known = KNOWN.get(entry.key)
     if known is None:
         raise SettingsError(f"{entry.origin}: {_unknown(entry.key)}")
@@ -230,6 +244,6 @@ def _unknown(key: str) -> str:
         names = [item.name for item in fields(SECTIONS[section])]
         near = difflib.get_close_matches(name, names, 1, 0.5)
         return f'[{section}] has no setting "{name}".' + (f' Is "{near[0]}" meant?' if near else f" It has: {', '.join(names)}.")
-    near = difflib.get_close_matches(section, SECTIONS, 1, 0.5) if dot else []
-    meant = f"Is [{near[0]}] meant?" if near else f"The sections are: {', '.join(SECTIONS)}."
+    near = difflib.get_close_matches(section, [*SECTIONS, SHARED], 1, 0.5) if dot else []
+    meant = f"Is [{near[0]}] meant?" if near else f"The sections are: {', '.join(SECTIONS)}, and [shared.NAME] for each shared root."
     return (f"there is no section [{section}] in the settings. " if dot else f'"{key}" stands in no section. ') + meant

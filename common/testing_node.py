@@ -241,3 +241,6 @@ class FolderCache:
     def held(self) -> tuple[str, ...]:
         return ()
 
+    def shared(self, bundle: PackRef) -> tuple[Path, ...]:
+        return ()
+

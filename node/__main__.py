@@ -38,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     try:
         settings = loaded.settings.node
-        agent = Agent(settings, loaded.folders.node, SystemClock(), _join(settings), new_id=new_id, secrets=log.SECRETS.add)
+        shared = loaded.settings.shared
+        agent = Agent(settings, loaded.folders.node, SystemClock(), _join(settings), new_id=new_id, secrets=log.SECRETS.add, shared=shared)
         stop, now = threading.Event(), threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         signal.signal(signal.SIGINT, lambda *_: now.set())

@@ -10,9 +10,10 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 from ..common import proc
 from ..common.clock import Clock
@@ -20,6 +21,7 @@ from ..common.kinds.kind import Kind
 from ..common.model import Account, NodeInfo, new_id
 from ..common.security import FolderLock, JoinCode
 from ..common.settings import NodeSettings
+from ..common.shared import SharedRoot
 from . import cards, probe, renderers, sandbox
 from .contact import Contact, Dial, Line
 from .identity import NodeIdentity
@@ -27,6 +29,7 @@ from .means import Means
 from .outbox import Outbox
 from .runner import Carrier, Couriers, Fetcher, Runner
 from .scratch import Scratch
+from .shared import Shares
 from .slot import Slot
 from .workbench import Workbench
 
@@ -52,6 +55,7 @@ class Agent:
         cache: Fetcher | None = None,
         couriers: Couriers | None = None,
         secrets: Callable[..., None] = lambda *secrets: None,
+        shared: Mapping[str, SharedRoot] = MappingProxyType({}),
     ) -> None:
         """``secrets`` registers what no log may show. The other collaborators are the real ones unless given."""
         self.settings = settings
@@ -66,6 +70,7 @@ class Agent:
         self._cache = cache
         self._couriers = couriers
         self._secrets = secrets
+        self._shared = shared
         self._lock = FolderLock(data)
 
     def start(self) -> None:
@@ -150,7 +155,8 @@ class Agent:
         if confinement.reason:
             log.warning("Programs are not confined here (%s): this node runs the built-in render kinds only.", confinement.reason)
         outbox = Outbox(self.data)
-        cache = self._cache or _cache(self.data, settings, clock)
+        shares = Shares(self._shared, clock)
+        cache = self._cache or _cache(self.data, settings, clock, shares)
         memory, gpus = settings.memory or probe.memory(), cards.Cards(cards.find())
         version = _version()
 
@@ -169,6 +175,7 @@ class Agent:
                 tags=tuple(settings.tags),
                 confined=confinement.words,
                 bundles=tuple(cache.held())[:64],
+                shared=shares.told(),
             )
 
         def room() -> str:
@@ -205,11 +212,14 @@ class Agent:
                 number,
                 count,
                 contact=contact,
-                bench=Workbench(number, runner=runner(), outbox=outbox, scratch=scratch, couriers=couriers, clock=clock),
+                bench=Workbench(
+                    number, runner=runner(), outbox=outbox, scratch=scratch, couriers=couriers, clock=clock, shares=shares
+                ),
                 outbox=outbox,
                 room=room,
                 alone=settings.alone,
                 clock=clock,
+                shares=shares,
             )
             for number in range(count)
         )
@@ -230,10 +240,10 @@ def _kind(name: str) -> Kind:
     return kind(name)
 
 
-def _cache(data: Path, settings: NodeSettings, clock: Clock) -> Fetcher:
+def _cache(data: Path, settings: NodeSettings, clock: Clock, shares: Shares) -> Fetcher:
     from .cache import Cache
 
-    return Cache(data / "cache", settings.cache, clock, keep_free=settings.keep_free)
+    return Cache(data / "cache", settings.cache, clock, keep_free=settings.keep_free, linked=shares.folder)
 
 
 def _couriers(contact: Contact, identity: NodeIdentity, clock: Clock) -> Couriers:

@@ -3,6 +3,7 @@
     packs/<boot>/<digest>          verified, plain; large files among them are linked into the trees, not copied
     trees/<bundle>/manifest        what the folder holds
     trees/<bundle>/files/          the folder, read-only, as far as a job has needed it; it grows and never changes
+                                   files in shared storage are links to where this node sees them, and are looked at before every job
     trees/<bundle>/boot            the boot of the machine in which these files were known to be good
 
 A bundle is unpacked once for all slots. Each file gets its name when it is whole, so that the tree of a killed agent is simply gone on
@@ -24,11 +25,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from ..common import encoding
-from ..common.bundle import Bundle, chosen, read_manifest, remove_tree, unpack_files
+from ..common.bundle import Bundle, chosen, link_files, read_manifest, remove_tree, unpack_files
 from ..common.clock import Clock
-from ..common.errors import DiskFull, FileError
-from ..common.manifest import FileEntry, is_digest
+from ..common.errors import DiskFull, FileError, SharedChanged, SharedError
+from ..common.linked import LinkedFolder
+from ..common.manifest import FileEntry, Share, is_digest
 from ..common.model import PackRef
 from ..common.transfer import Courier
 
@@ -76,8 +80,11 @@ class Cache:
     """
 
     def __init__(
-        self, folder: Path, cap: int, clock: Clock, *, keep_free: int = 0, free: Callable[[Path], int] = free_bytes, boot: str = ""
-    ) -> None:
+        self, folder: Path, cap: int, clock: Clock, *, keep_free: int = 0, free: Callable[[Path], int] = free_bytes, boot: str = "",
+        linked: Callable[[Share], LinkedFolder] | None = None,
+    ) -> None:  # fmt: skip
+        """``linked`` finds a folder in shared storage; None: this node has none."""
+        self._linked = linked
         self._folder, self._cap, self._clock, self._keep_free, self._free = folder, cap, clock, keep_free, free
         self._boot = boot or boot_id()
         self._packs, self._trees = folder / "packs" / self._boot, folder / "trees"
@@ -86,6 +93,8 @@ class Cache:
         self._lock = threading.Lock()
         self._busy: weakref.WeakValueDictionary[str, threading.Lock] = weakref.WeakValueDictionary()
         self._entries: dict[Path, _Entry] = {entry.path: entry for entry in self._look()}
+        self._links: dict[Path, dict[tuple[str, ...], tuple[Share, tuple[FileEntry, ...]]]] = {}
+        """Trees -> needs -> their files in shared storage."""
         self._served: dict[Path, set[tuple[str, ...]]] = {}
         """Trees -> the needs that they were found to meet; a node of many short jobs does not look at 10,000 files for each."""
 
@@ -133,10 +142,11 @@ class Cache:
         with self._alone(bundle.digest, go_on), self._pinned(tree):
             served = self._served.setdefault(tree, set())
             if needs in served or () in served:
+                self._link(tree, needs)
                 return tree / "files"
             manifest = self._manifest(bundle, tree, courier)
             files = chosen(manifest, needs)
-            missing = [entry for entry in files if not (tree / "files" / entry.path).exists()]
+            missing = [entry for entry in files if not entry.linked and not (tree / "files" / entry.path).exists()]
             if missing:
                 packs = manifest.by_pack(missing)
                 with contextlib.ExitStack() as stack:
@@ -152,10 +162,38 @@ class Cache:
                     note("unpacking")
                     self._unpack(manifest, files, tree, small)
             (tree / "files").mkdir(exist_ok=True)  # a job that needs no file still has a folder
+            self._link(tree, needs, manifest)
             served.add(needs)
             return tree / "files"
 
+    def shared(self, bundle: PackRef) -> tuple[Path, ...]:
+        """Folders outside of a fetched bundle's own in which its files lie: where its links lead."""
+        for share, entries in self._links.get(self._trees / bundle.digest, {}).values():
+            if entries and self._linked is not None:
+                return (self._linked(share).real,)
+        return ()
+
     # --- steps of a fetch
+
+    def _link(self, tree: Path, needs: tuple[str, ...], manifest: Bundle | None = None) -> None:
+        """Files in shared storage appear as links to where this node sees them, looked at anew for each job."""
+        known = self._links.setdefault(tree, {})
+        if needs not in known:
+            manifest = manifest or read_manifest((tree / "manifest").read_bytes())
+            if isinstance(manifest.share, msgspec.UnsetType):
+                known[needs] = (Share(root="", folder=""), ())
+            else:
+                known[needs] = (manifest.share, tuple(entry for entry in chosen(manifest, needs) if entry.linked))
+        share, entries = known[needs]
+        if not entries:
+            return
+        if self._linked is None:
+            raise SharedError(f"This node has no shared root {share.root} ([shared.{share.root}] in its settings).")
+        try:
+            real = self._linked(share).check_all(entries)
+        except SharedChanged as error:
+            raise SharedError(f"{error.path} is not as it was when the task was submitted, as this node sees it.") from error
+        link_files(real, tree / "files")
 
     def _manifest(self, bundle: PackRef, tree: Path, courier: Courier) -> Bundle:
         path = tree / "manifest"
@@ -185,7 +223,7 @@ class Cache:
         """After a start of the machine: keep of a tree what is whole."""
         for entry in manifest.files:
             path = tree / "files" / entry.path
-            if path.exists() and _digest(path) != entry.digest:
+            if not entry.linked and path.exists() and _digest(path) != entry.digest:
                 log.warning("cache: %s of bundle %s was damaged and is fetched again", entry.path, tree.name[:12])
                 path.parent.chmod(0o755)
                 path.unlink()
@@ -245,6 +283,7 @@ class Cache:
                     total -= victim.size
                     if victim.is_tree:
                         self._served.pop(victim.path, None)
+                        self._links.pop(victim.path, None)
                         remove_tree(victim.path)
                     else:
                         victim.path.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ import msgspec
 
 from ..common import proc, process
 from ..common.clock import Clock
-from ..common.errors import ClusterRayError, DiskFull, FileError, KindError, LinkError, OutputRejected, UsageError
+from ..common.errors import ClusterRayError, DiskFull, FileError, KindError, LinkError, OutputRejected, SharedError, UsageError
 from ..common.kinds.kind import Kind, Place, Recipe, Stage
 from ..common.model import Account, Cause, Failure, Output, PackRef, Result, TaskSpec
 from .means import Means
@@ -59,6 +59,8 @@ class Fetcher(Protocol):
     def use(self, bundle: PackRef) -> AbstractContextManager[object]: ...
 
     def held(self) -> tuple[str, ...]: ...
+
+    def shared(self, bundle: PackRef) -> tuple[Path, ...]: ...
 
 
 Couriers = Callable[[Account, threading.Event], Carrier]
@@ -151,7 +153,8 @@ class Runner:
                 raise returned(f"The job needs {grant.needs.gpu} graphics cards of its own; not so many of this node's are free.")
             inputs = self._fetch(work)
             scratch = self._scratch.make(work.lease)
-            place = Place(inputs=inputs, scratch=scratch, cores=self._means.cores, programs=programs, gpus=cards)
+            see = self._cache.shared(grant.bundle) if grant.needs.shared else ()
+            place = Place(inputs=inputs, scratch=scratch, cores=self._means.cores, programs=programs, gpus=cards, see=see)
             work.enter("working")
             recipe = stage.process(spec, grant.region, place)
             outputs = self._warm.run(work, recipe, place, lambda: self._gather(work, recipe, place))
@@ -239,6 +242,8 @@ class Runner:
                 return self._cache.fetch(grant.bundle, grant.region.needs, courier, work.enter, go_on=lambda: self._check_stop(work))
             except DiskFull as error:
                 raise returned(str(error), no_room=True) from error
+            except SharedError as error:  # no account helps: the server judges whether the files have changed, or only this node errs
+                raise returned(str(error)) from error
             except (FileError, LinkError) as error:
                 self._check_stop(work)
                 log.info("lease %s: fetching failed: %s", work.lease[:8], error)
@@ -262,7 +267,7 @@ class Runner:
             env=recipe.env,
             inputs=place.inputs,
             cwd=recipe.cwd or place.scratch,
-            see=recipe.see,
+            see=(*recipe.see, *place.see),
             network=recipe.network,
             cards=place.gpus,
             memory=work.grant.needs.memory,

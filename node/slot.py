@@ -15,11 +15,27 @@ from typing import Protocol, TypeVar
 
 from ..common.clock import Clock, backoff
 from ..common.errors import ClusterRayError, LinkError, ProtocolError, UsageError
-from ..common.model import Grant
+from ..common.model import Grant, Probe
 from ..common.service import Service
-from ..common.wire.messages import Ask, Beat, Beaten, Bye, Finished, Judged, Leases, Message, Question, Resume, Resumed, Welcome
+from ..common.wire.messages import (
+    Ask,
+    Beat,
+    Beaten,
+    Bye,
+    Finished,
+    Heard,
+    Judged,
+    Leases,
+    Message,
+    Proven,
+    Question,
+    Resume,
+    Resumed,
+    Welcome,
+)
 from .contact import Line
 from .outbox import Outbox
+from .shared import LIMIT, Shares
 from .work import Ending
 from .workbench import Workbench
 
@@ -64,6 +80,7 @@ class Slot(Service):
         room: Callable[[], str],
         alone: float,
         clock: Clock,
+        shares: Shares | None = None,
     ) -> None:
         """``room`` says why no job may be taken now for want of disk; empty: one may."""
         super().__init__(f"slot-{number}")
@@ -84,6 +101,8 @@ class Slot(Service):
         self._beat_at = 0.0
         self._answered = clock.boottime()
         self._told_no_room = False
+        self._shares = shares
+        self._probing: tuple[Probe, ...] = ()
 
     # --- from other threads
 
@@ -215,16 +234,33 @@ class Slot(Service):
         for lease in beaten.not_yours:
             log.info("lease %s is not ours any more; what was done for it is dropped", lease[:8])
             self._bench.end(lease, Ending.NOT_YOURS)
+        self._prove(line, beaten.probes, 0.0)
+
+    def _prove(self, line: Line, probes: tuple[Probe, ...], wait: float) -> None:
+        """Begin with these probes of shared roots, and tell what came of them when they are through; a busy slot looks at its next beat."""
+        if self._shares is None or not (probes or self._probing):
+            return
+        self._shares.begin(probes)
+        self._probing += probes
+        found = self._shares.collect(self._probing, wait)
+        if found is not None:
+            self._exchange(line, Proven(probed=found), Heard)
+            self._shares.forget(self._probing)
+            self._probing = ()
 
     def _ask_for_work(self, line: Line) -> None:
         with self._lock:
             self._parked = True
+        probes: tuple[Probe, ...] = ()
         try:
             if not self._leaving.is_set():
-                self._take(self._exchange(line, Ask(wait=PARKED), Leases, PARKED + 30.0).grants)
+                leases = self._exchange(line, Ask(wait=0.0 if self._probing else PARKED), Leases, PARKED + 30.0)
+                self._take(leases.grants)
+                probes = leases.probes
         finally:
             with self._lock:
                 self._parked = False
+        self._prove(line, probes, LIMIT + 1.0)
 
     def _take(self, grants: tuple[Grant, ...]) -> None:
         if grants:

@@ -207,7 +207,7 @@ class WarmSlot:
             env={**recipe.env, **recipe.warm.env},
             inputs=place.inputs,
             cwd=program.folder,
-            see=recipe.see,
+            see=(*recipe.see, *place.see),
             network=recipe.network,
             cards=place.gpus,
             memory=work.grant.needs.memory,

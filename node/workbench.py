@@ -20,8 +20,9 @@ from ..common.clock import Clock
 from ..common.errors import FileError, LinkError
 from ..common.model import Cause, Failure, Grant, Limits, Needs, PackRef, Progress, Region, Result, Ruling, Verdict
 from .outbox import Outbox, Parcel
-from .runner import Couriers, Outcome
+from .runner import Carrier, Couriers, Outcome
 from .scratch import Scratch
+from .shared import SharedCarrier, Shares
 from .work import Ending, Work
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,17 @@ class Runs(Protocol):
 class Workbench:
     """See the head of the file. ``bell`` rings when the link thread has something to say."""
 
-    def __init__(self, slot: int, *, runner: Runs, outbox: Outbox, scratch: Scratch, couriers: Couriers, clock: Clock) -> None:
+    def __init__(
+        self,
+        slot: int,
+        *,
+        runner: Runs,
+        outbox: Outbox,
+        scratch: Scratch,
+        couriers: Couriers,
+        clock: Clock,
+        shares: Shares | None = None,
+    ) -> None:
         self.bell = threading.Event()
         self.no_room = False
         """The last grant was given back for want of disk."""
@@ -62,6 +73,7 @@ class Workbench:
         self._outbox = outbox
         self._scratch = scratch
         self._couriers = couriers
+        self._shares = shares
         self._clock = clock
         self._condition = threading.Condition()
         self._todo: deque[tuple[Work, Parcel | None]] = deque()
@@ -265,9 +277,10 @@ class Workbench:
         if not files:
             return None
         work.enter("uploading")
-        work.sending = True
+        first, work.sending = not work.sending, True
         for last in (False,) * (SEND_ROUNDS - 1) + (True,):
-            courier = self._couriers(work.account, work.stop)
+            courier = self._carrier(work, first)
+            first = False
             try:
                 for output in files:
                     courier.put_file(output.path, parcel.out / output.path)
@@ -281,6 +294,15 @@ class Workbench:
             if work.stop.is_set() or last or not work.renew_account():
                 break
         return Failure(cause=Cause.RETURNED, sentence=f"The result could not be sent: {reason}")
+
+    def _carrier(self, work: Work, first: bool) -> Carrier:
+        """What brings files to the server: shared storage where the task lies there; FTP for all others, and where that has failed."""
+        if first and work.grant.results and self._shares is not None:
+            try:
+                return SharedCarrier(self._shares.results(work.grant.results), work.lease)
+            except (FileError, OSError) as error:
+                log.warning("lease %s: its result goes by FTP: %s", work.lease[:8], error)
+        return self._couriers(work.account, work.stop)
 
     def _finish(self, work: Work, result: Result | None, parcel: Parcel | None) -> None:
         if result is None:

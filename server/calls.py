@@ -37,6 +37,8 @@ class Look(Call, frozen=True, kw_only=True):
     manifest: str = ""
     packs: dict[str, str] = {}
     work: str = ""
+    shared: str = ""
+    """Where the server sees the shared root of the manifest's linked files."""
 
 
 class Split(Call, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class Split(Call, frozen=True, kw_only=True):
     work: str
     stage: int
     farm: FarmShape
+    shared: str = ""
 
 
 class Verify(Call, frozen=True, kw_only=True):
@@ -68,6 +71,7 @@ class Stitch(Call, frozen=True, kw_only=True):
     packs: dict[str, str]
     out: str
     work: str
+    shared: str = ""
 
 
 class GivenPiece(msgspec.Struct, frozen=True, array_like=True):
@@ -106,6 +110,7 @@ class Draw(Call, frozen=True, kw_only=True):
     out: str
     work: str
     size: int
+    shared: str = ""
 
 
 class LookDone(msgspec.Struct, frozen=True, kw_only=True, tag=True):

@@ -15,6 +15,7 @@ from ..common.wire.messages import (
     Change,
     Changed,
     ChangeNode,
+    CheckShared,
     Denied,
     Fetch,
     Have,
@@ -28,6 +29,7 @@ from ..common.wire.messages import (
     Preview,
     Previewed,
     ServerStatus,
+    SharedChecked,
     Show,
     Status,
     Stored,
@@ -41,6 +43,7 @@ from ..common.wire.messages import (
 from .board import Board
 from .desk import Desk
 from .gate import Admitted
+from .shared_desk import SharedDesk
 
 log = logging.getLogger(__name__)
 PARK = 20.0
@@ -53,8 +56,9 @@ CALM = 0.2
 class ClientThread:
     """Serves links of submitters and admins; the same object for all of them, each call in its own thread."""
 
-    def __init__(self, desk: Desk, board: Board, *, name: str, version: str, started: float) -> None:
+    def __init__(self, desk: Desk, shared: SharedDesk, board: Board, *, name: str, version: str, started: float) -> None:
         self._desk = desk
+        self._shared = shared
         self._board = board
         self._name = name
         self._version = version
@@ -111,6 +115,8 @@ class ClientThread:
             case ChangeNode():
                 desk.change_node(caller, question.node, question.verb)
                 return Changed()
+            case CheckShared():
+                return SharedChecked(found=self._shared.check(caller))
             case Status():
                 nodes = desk.nodes(caller)
                 return ServerStatus(

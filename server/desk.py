@@ -1,22 +1,23 @@
 """The farm's verbs, each with its Caller, and the only judge of who may. Every front knocks here and nowhere else.
 
-Over 600 lines, because it is the list of all verbs and who may say them is judged in one place; the upload sessions (have, stored, expire)
-are the part that can go to a file of its own, and should before another verb comes.
+Long, because it is the list of all verbs and who may say them is judged in one place. Files that come in are in uploads.py, its lower half;
+the verbs of shared storage in shared_desk.py.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from ..common.clock import Clock
 from ..common.errors import ClusterRayError, Conflict, DeskError, HandDied, KindError, NoSuchTask, NotAllowed, PacksMissing
-from ..common.manifest import MOST_BYTES, is_digest, read_manifest
+from ..common.manifest import MOST_BYTES, read_manifest
 from ..common.model import Account, Asset, Caller, JobView, Needs, NodeInfo, NodeView, PackRef, Role, TaskSpec, TaskView, new_id
 from ..common.security import new_token
 from ..common.states import LIVE_TASK, TaskState
@@ -28,11 +29,14 @@ from .hands import Hands
 from .keeper import Keeper
 from .logbook import Logbook
 from .previewer import Previewer, Seen
+from .prober import Prober
 from .roster import LONGEST_WISH, Roster
+from .shared import Shared
 from .store import Row, Store, Tx
 from .task_thread import TaskThread
 from .terms import Terms
 from .turns import Queued, place_of
+from .uploads import Door, Uploads, check_digest
 from .views import assets, job_view, task_view
 from .works import Works
 
@@ -43,31 +47,11 @@ ASSETS = 2000
 """In one answer, at most."""
 ANSWER = 512 << 10
 """Bytes of the list in one answer; a frame takes twice that."""
-MOST_PACK = 1 << 50
 MOST_SPEC = 128 << 10
 DRAWING = 10.0
 """Seconds that a question for a preview waits; then it is asked again."""
 SLOWEST = 256 << 10
 """Bytes per second of the slowest line on which a fetch is not cut off."""
-
-
-class Door(Protocol):
-    """The FTP thread's part in it."""
-
-    port: int
-
-    def grant(
-        self,
-        user: str,
-        password: str,
-        *,
-        read: Mapping[str, Path],
-        write: Path | None,
-        write_names: Literal["packs", "out"],
-        cap: int = 0,
-        write_allowed: Collection[str] | None = None,
-    ) -> None: ...
-    def revoke(self, user: str) -> object: ...
 
 
 class Fetched(NamedTuple):
@@ -82,7 +66,7 @@ class Fetched(NamedTuple):
     """Bytes of all."""
 
 
-class Desk:
+class Desk(Uploads):
     def __init__(
         self,
         store: Store,
@@ -97,15 +81,17 @@ class Desk:
         aftermath: Aftermath,
         previewer: Previewer,
         works: Works,
+        shared: Shared,
+        prober: Prober,
         work: Path,
         clock: Clock,
     ) -> None:
+        self._shared = shared
+        self._prober = prober
+        super().__init__(store, keeper, door)
         self._works = works
         self._work = work
-        self._store = store
-        self._keeper = keeper
         self._hands = hands
-        self._door = door
         self._roster = roster
         self._terms = terms
         self._dispatcher = dispatcher
@@ -114,76 +100,16 @@ class Desk:
         self._aftermath = aftermath
         self._previewer = previewer
         self._clock = clock
-        self._sessions: dict[str, tuple[str, dict[str, int]]] = {}
-        """Upload session -> its FTP password and what it may send."""
         self._readers: dict[str, float] = {}
         """FTP users that fetch assets -> when their account ends."""
-        self._lock = threading.RLock()
-        self.packs_lock = threading.Lock()
-        """Held while packs are checked and put to use, and while others are evicted."""
+        self._lock = threading.Lock()
 
-    # --- files in
-
-    def have(self, caller: Caller, session: str, packs: Sequence[PackRef]) -> tuple[str, tuple[str, ...], Account]:
-        """Open an upload session or go on with it: its id, the digests that are missing, the account to send them with."""
-        for pack in packs:
-            _check_digest(pack)
-        with self.packs_lock:
-
-            def change(tx: Tx) -> tuple[str, list[PackRef]]:
-                known = tx.one("session", id=session) if session else None
-                if known is not None and known["owner"] != caller.token:
-                    raise NotAllowed("This upload session belongs to somebody else.")
-                ident = session if known is not None else new_id()
-                if known is None:
-                    tx.run("add_session", id=ident, owner=caller.token)
-                tx.run("touch_session", id=ident)
-                lacking = []
-                for pack in packs:
-                    tx.run("pin", session=ident, digest=pack.digest, size=pack.size)
-                    if tx.one("owns_pack", owner=caller.token, digest=pack.digest) is None or not self._keeper.has(pack.digest):
-                        lacking.append(pack)
-                return ident, lacking
-
-            ident, lacking = self._store.write(change)
-            self._keeper.room_for(sum(pack.size for pack in lacking))
-        with self._lock:
-            password, allowed = self._sessions.setdefault(ident, (new_token(), {}))
-            allowed.update({pack.digest: pack.size for pack in lacking})
-            folder = self._keeper.upload_folder(ident)
-            cap = 2 * sum(allowed.values()) + (1 << 20)
-            self._door.grant(ident, password, read={}, write=folder, write_names="packs", cap=cap, write_allowed=frozenset(allowed))
-        return ident, tuple(pack.digest for pack in lacking), Account(user=ident, password=password, port=self._door.port)
-
-    def stored(self, caller: Caller, session: str, packs: Sequence[PackRef]) -> tuple[tuple[str, ...], dict[str, str]]:
-        """Sent packs get their names: which have them now, and why others must be sent again."""
-        self._own_session(caller, session)
-        kept, again = [], {}
-        for pack in packs:
-            with self._store.read() as tx:
-                pinned = tx.one("pinned", session=session, digest=pack.digest)
-                known = tx.one("owns_pack", owner=caller.token, digest=pack.digest) is not None
-            if pinned is None or pinned["size"] != pack.size:
-                again[pack.digest] = "This session was not opened for it."
-                continue
-            why = self._keeper.take_upload(session, pack, known=known)
-            if why is None:
-                kept.append(pack.digest)
-            else:
-                again[pack.digest] = why
-
-        def change(tx: Tx) -> None:
-            for digest in kept:
-                tx.run("own_pack", owner=caller.token, digest=digest)
-            tx.run("touch_session", id=session)
-
-        self._store.write(change)
-        return tuple(kept), again
+    # --- files in: see uploads.py
 
     def submit(self, caller: Caller, task: str, spec: TaskSpec, bundle: PackRef, session: str) -> TaskView:
         """Take a task in. The same again gets the same answer; the answer comes after the commit."""
         _check_spec(task, spec)
-        _check_digest(bundle)
+        check_digest(bundle)
         if bundle.size > MOST_BYTES:
             raise DeskError(f"The manifest is larger than {MOST_BYTES} bytes; submit fewer files at a time.")
         with self._store.read() as tx:
@@ -191,6 +117,7 @@ class Desk:
         if row is not None:
             return self._submitted_before(caller, row, spec, bundle)
         look = self._look(Look(spec=spec))
+        needs = self._shared.admit(self._manifest_of(caller, bundle), look.needs)
         with self.packs_lock:
             packs = self._packs_of(caller, bundle)
             missing = [pack.digest for pack in packs if not self._keeper.has(pack.digest)]
@@ -202,7 +129,7 @@ class Desk:
                     raise PacksMissing(tuple(dict.fromkeys(gone)))
                 known = tx.one("task", id=task)
                 if known is None:
-                    ledger.add_task(tx, task, caller.token, spec, look.needs, look.allow, bundle, packs)
+                    ledger.add_task(tx, task, caller.token, spec, needs, look.allow, bundle, packs)
                     own = tx.one("session", id=session)
                     if own is not None and own["owner"] == caller.token:  # what is no session of the caller's is nothing to end
                         tx.run("end_session", id=session)
@@ -215,6 +142,8 @@ class Desk:
         if raced is not None:
             return self._submitted_before(caller, raced, spec, bundle)
         log.info("task %s (%s, %s) submitted by %s", task, spec.name, spec.kind, caller.token)
+        if needs.shared:
+            self._prober.renew(needs.shared)
         self._task_thread.wake()
         return self.view(caller, task)
 
@@ -225,27 +154,6 @@ class Desk:
             raise DeskError(f"The server could not look at the task: {error} Try it again.") from error
         except KindError as error:
             raise DeskError(str(error)) from error
-
-    def expire_session(self, session: str, before: float) -> None:
-        """End a session of which nothing was heard since ``before``, on the wire or by FTP: one large pack can take hours."""
-        busy = self._keeper.last_upload(session) >= before
-
-        def change(tx: Tx) -> bool:
-            row = tx.one("session", id=session)
-            if row is None or row["touched"] >= before:
-                return False
-            tx.run("touch_session" if busy else "end_session", id=session)
-            return not busy
-
-        if self._store.write(change):
-            self.end_session(session)
-
-    def end_session(self, session: str) -> None:
-        """Its account and what was left half sent go."""
-        with self._lock:
-            self._sessions.pop(session, None)
-        self._door.revoke(session)
-        self._keeper.drop_session(session)
 
     # --- looking
 
@@ -366,29 +274,46 @@ class Desk:
         ``key=value``, changed in the task before."""
         ident = self._ident(caller, task)
         look = None
-        if words:
-            with self._store.read() as tx:
-                row = self._find(tx, caller, ident)
-            look = self._look(self._changed(row, words))
-            _check_spec(ident, look.spec)
-        told = None if look is None else (look.spec, look.needs, look.allow)
-        self._store.write(lambda tx: ledger.restart_task(tx, ident, fresh=fresh, anew=anew, look=told))
+        with self._store.read() as tx:
+            row = self._find(tx, caller, ident)
+        with self._files_as_now(row) as bundle:
+            if words:
+                look = self._look(self._changed(row, words, bundle or PackRef(digest=row["bundle"], size=row["bundle_size"])))
+                _check_spec(ident, look.spec)
+            told = None if look is None else (look.spec, look.needs, look.allow)
+            self._store.write(lambda tx: ledger.restart_task(tx, ident, fresh=fresh, anew=anew, look=told, bundle=bundle))
         self._aftermath.changed(ident)
         self._task_thread.wake()
         return self.view(caller, ident)
 
-    def _changed(self, row: Row, words: tuple[str, ...]) -> Look:
+    @contextlib.contextmanager
+    def _files_as_now(self, row: Row) -> Iterator[PackRef | None]:
+        """The manifest of a task whose files lie in shared storage, read anew and pinned in the block; None: its files were sent."""
+        shared = msgspec.json.decode(row["needs"], type=Needs).shared
+        if not shared or TaskState(row["state"]) in LIVE_TASK:
+            yield None
+            return
+        bundle = self._shared.renew(read_manifest(self._keeper.plain(row["bundle"]).read_bytes()))
+        try:
+            yield bundle
+        finally:
+            if bundle is not None:
+                self._shared.settled(bundle)
+        self._prober.renew(shared)
+
+    def _changed(self, row: Row, words: tuple[str, ...], bundle: PackRef) -> Look:
         """With its files: what they do not allow is said now. A run that failed of it would leave the task without its last result."""
         try:
-            packs, _ = self._works.files(PackRef(digest=row["bundle"], size=row["bundle_size"]))
+            packs, files = self._works.files(bundle)
         except (OSError, ClusterRayError) as error:
             raise DeskError(f"The files of task {row['name']} cannot be read on the server: {error}") from error
         return Look(
             spec=msgspec.json.decode(row["spec"], type=TaskSpec),
             words=words,
-            manifest=str(packs[row["bundle"]]),
+            manifest=str(packs[bundle.digest]),
             packs={digest: str(path) for digest, path in packs.items()},
             work=str(self._work / f"look-{row['id']}-{new_id()}"),
+            shared=self._shared.top(files.bundle),
         )
 
     def remove(self, caller: Caller, task: str) -> None:
@@ -418,6 +343,8 @@ class Desk:
             here = self._roster.get(row["id"])
             info = here.info if here else msgspec.json.decode(row["info"], type=NodeInfo)
             online = here is not None and here.online
+            shared = tuple(self._prober.view(here, at) for at in info.shared) if here else ()
+            why = "; ".join(one.why for one in shared if online and one.why)
             views.append(
                 NodeView(
                     id=row["id"],
@@ -436,7 +363,8 @@ class Desk:
                     confined=info.confined,
                     version=info.version,
                     seen=self._clock.now() if online else row["seen"],
-                    note=(here.resting if here else "") or ("" if info.programs else "no renderer"),
+                    note="; ".join(filter(None, [(here.resting if here else "") or ("" if info.programs else "no renderer"), why])),
+                    shared=shared,
                 )
             )
         return tuple(views)
@@ -520,26 +448,6 @@ class Desk:
             ident: str = self._find(tx, caller, task)["id"]
             return ident
 
-    def _own_session(self, caller: Caller, session: str) -> None:
-        with self._store.read() as tx:
-            row = tx.one("session", id=session)
-        if row is None or row["owner"] != caller.token:
-            raise Conflict("This upload session is over; ask again which packs are missing.")
-
-    def _packs_of(self, caller: Caller, bundle: PackRef) -> tuple[PackRef, ...]:
-        """All packs that a bundle names, itself included; what the caller has not sent is missing."""
-        with self._store.read() as tx:
-            sent = tx.one("owns_pack", owner=caller.token, digest=bundle.digest)
-        if sent is None or not self._keeper.has(bundle.digest):
-            raise PacksMissing((bundle.digest,))
-        try:
-            manifest = read_manifest(self._keeper.plain(bundle.digest).read_bytes())
-        except (ClusterRayError, OSError) as error:
-            raise DeskError(f"The manifest of the bundle cannot be read: {error}") from error
-        for pack in manifest.packs:
-            _check_digest(pack)
-        return (bundle, *manifest.packs)
-
     def _submitted_before(self, caller: Caller, row: Row, spec: TaskSpec, bundle: PackRef) -> TaskView:
         if row["owner"] != caller.token or row["bundle"] != bundle.digest or msgspec.json.decode(row["spec"], type=TaskSpec) != spec:
             raise Conflict(f"The id {row['id']} was used for another task; submit again under a new one.")
@@ -556,6 +464,8 @@ class Desk:
             note = self._roster.why_none(needs, row["allow"])
             if not note and waiting is not None and waiting.program:
                 note = self._roster.left_out(needs, row["allow"], waiting.program)
+            if not note and needs.shared:
+                note = self._prober.left_out(needs.shared)
             refused = self._dispatcher.refusals(row["id"]) if not note else {}
             named = {node.id: node.info.name for node in self._roster.able(needs, row["allow"])} if refused else {}
             why = (
@@ -569,11 +479,6 @@ class Desk:
 def _scope(caller: Caller) -> str:
     """Whose tasks a caller sees: an admin everybody's."""
     return "" if caller.role is Role.ADMIN else caller.token
-
-
-def _check_digest(pack: PackRef) -> None:
-    if not is_digest(pack.digest) or not 0 <= pack.size <= MOST_PACK:
-        raise DeskError(f"{pack.digest[:70]!r} is no pack's name (64 hex digits), or {str(pack.size)[:30]} no size.")
 
 
 def _check_spec(task: str, spec: TaskSpec) -> None:

@@ -14,10 +14,13 @@ import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from .. import __version__
 from ..common.clock import Clock
-from ..common.model import Role, new_id
+from ..common.model import Output, Region, Role, new_id
 from ..common.ports import join_address, own_addresses, split_address
 from ..common.security import FolderLock, JoinCode, Tokens, make_identity, server_context
 from ..common.settings import Settings
@@ -39,12 +42,16 @@ from .listener import Listener
 from .logbook import Logbook
 from .node_thread import NodeThread
 from .previewer import Previewer
+from .prober import Prober
 from .reaper import Reaper
 from .recovery import rebuild, verify_again
 from .roster import Roster
+from .shared import Shared
+from .shared_desk import SharedDesk
+from .shared_leases import SharedLeases
 from .splitter import Splitter
 from .stitcher import Stitcher
-from .store import Store
+from .store import Row, Store
 from .task_thread import TaskThread
 from .terms import Terms
 from .works import Works
@@ -104,11 +111,16 @@ class Farm:
         self.hands = Hands(quick=hands, heavy=max(2, hands), memory=server.hand_memory, seconds=server.hand_time)
         work = data / "work"
         self.works = Works(self.keeper)
+        self.shared = Shared(settings.shared, self.keeper, work)
+        self.prober = Prober(settings.shared, self.roster, clock)
+        self.roster.shared_bar = self.prober.bar
         self.aftermath = Aftermath(self.dispatcher, self.terms, self.roster, self.board, self.ftp)
-        self.aftermath.forget_files = self.keeper.drop_lease
+        self.aftermath.forget_files = self._forget_files
         self.aftermath.forget_run = self.works.drop
-        self.splitter = Splitter(self.store, self.hands, self.roster, self.works, self.dispatcher, self.aftermath, work)
-        self.stitcher = Stitcher(self.store, self.hands, self.keeper, self.works, self.splitter, self.aftermath, data / "tasks")
+        self.splitter = Splitter(self.store, self.hands, self.roster, self.works, self.dispatcher, self.aftermath, self.shared, work)
+        self.stitcher = Stitcher(
+            self.store, self.hands, self.keeper, self.works, self.splitter, self.aftermath, self.shared, data / "tasks"
+        )
         self.aftermath.accepted = self.stitcher.ring
         self.aftermath.end_stream = self.stitcher.call_off
         self.task_thread = TaskThread(self.store, self.dispatcher, self.roster, self.splitter, self.stitcher, clock)
@@ -120,8 +132,15 @@ class Farm:
         self.judge = Judge(
             self.store, self.hands, self.keeper, self.dispatcher, self.terms, self.roster, self.lessor, self.logbook, self.aftermath, work
         )
+        self.judge.changed = self._input_changed
+        self.judge.gave_back = self._doubt
+        self.judge.bring = self._bring
+        self.judge.forget = self._forget_files
+        self.shared_leases = SharedLeases(settings.shared, clock)
+        self.lessor.granted = self.shared_leases.expect
+        self.prober.judged = self._node_passed
         self.reaper = Reaper(self.store, self.terms, self.aftermath, clock)
-        self.previewer = Previewer(self.store, self.hands, self.keeper, self.works, data / "previews", work, clock)
+        self.previewer = Previewer(self.store, self.hands, self.keeper, self.works, self.shared, data / "previews", work, clock)
         self.desk = Desk(
             self.store,
             self.keeper,
@@ -135,15 +154,27 @@ class Farm:
             self.aftermath,
             self.previewer,
             self.works,
+            self.shared,
+            self.prober,
             work,
             clock,
         )
         self.janitor = Janitor(self.store, self.desk, self.keeper, self.logbook, settings.retention, clock)
         self.gate = Gate(self.store, self.tokens, self.roster, name=self.name, farm=self.farm_id, beat=settings.farm.beat)
         self.nodes = NodeThread(
-            self.store, self.roster, self.dispatcher, self.terms, self.lessor, self.judge, self.works, self.logbook, self.aftermath
+            self.store,
+            self.roster,
+            self.dispatcher,
+            self.terms,
+            self.lessor,
+            self.judge,
+            self.works,
+            self.logbook,
+            self.aftermath,
+            self.prober,
         )
-        self.clients = ClientThread(self.desk, self.board, name=self.name, version=__version__, started=clock.now())
+        shared_desk = SharedDesk(self.prober)
+        self.clients = ClientThread(self.desk, shared_desk, self.board, name=self.name, version=__version__, started=clock.now())
         self.listener = Listener(server.listen, server.port, server_context(self.identity), self._serve, clock=clock)
         self._verifying: threading.Thread | None = None
 
@@ -169,6 +200,8 @@ class Farm:
             self.task_thread.start()
             self.janitor.start()
             self.previewer.start()
+            if self._settings.shared:
+                self.shared_leases.start()
             self.listener.start()
         except BaseException:
             self.stop()
@@ -186,7 +219,7 @@ class Farm:
         self.listener.stop()
         self.listener.join(5.0)
         self.listener.close_all(1.0)  # who waits for a hand ends with the hands, below
-        for service in (self.previewer, self.janitor, self.task_thread, self.reaper):
+        for service in (self.shared_leases, self.previewer, self.janitor, self.task_thread, self.reaper):
             service.stop()
             service.join(10.0)
         self.stitcher.close()
@@ -229,6 +262,34 @@ class Farm:
             self.nodes.serve(link, hello, admitted)
         else:
             self.clients.serve(link, admitted)
+
+    def _input_changed(self, attempt: Row, looked: dict[Any, str]) -> str:
+        work = self.works.get(attempt["task"])
+        if work is None or not work.needs.shared or work.run != attempt["run"]:
+            return ""
+        region = msgspec.json.decode(attempt["region"], type=Region)
+        key = (work.task, work.run, region.needs)
+        if key not in looked:
+            looked[key] = self.shared.changed(work.files, region)
+        return looked[key]
+
+    def _doubt(self, node: str, task: str) -> None:
+        work = self.works.get(task)
+        if work is not None and work.needs.shared:
+            self.prober.doubt(node, work.needs.shared)
+
+    def _bring(self, attempt: Row, output: Output, to: Path) -> None:
+        work = self.works.get(attempt["task"])
+        if work is not None and work.needs.shared:
+            self.shared_leases.bring(work.needs.shared, attempt["lease"], output, to)
+
+    def _forget_files(self, lease: str) -> None:
+        self.keeper.drop_lease(lease)
+        self.shared_leases.drop(lease)
+
+    def _node_passed(self) -> None:
+        self.dispatcher.look_again()
+        self.task_thread.wake()
 
     def _farm_id(self) -> str:
         with self.store.read() as tx:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from ..common.errors import Refused
 from ..common.manifest import is_digest
-from ..common.model import Caller, NodeInfo, Program, Role, new_id
+from ..common.model import Caller, NodeInfo, Program, Role, SharedAt, new_id
 from ..common.security import Tokens, new_token, same_token, token_hash, token_id
+from ..common.shared import NAME
 from ..common.wire.messages import VERSION, Hello, Welcome
 from .ledger import text
 from .roster import Roster
@@ -111,6 +112,11 @@ def bounded(info: NodeInfo) -> NodeInfo:
         tags=_few(info.tags),
         confined=_plain(info.confined, 300),
         bundles=tuple(digest for digest in info.bundles[:64] if is_digest(digest)),
+        shared=tuple(
+            SharedAt(root=at.root, path=_plain(at.path, 300), results=_plain(at.results, 300))
+            for at in info.shared[:MOST_WORDS]
+            if NAME.fullmatch(at.root)
+        ),
     )
 
 

@@ -25,8 +25,8 @@ from ..common.clock import SystemClock
 from ..common.errors import ClusterRayError, OutputRejected, SplitFailed
 from ..common.kinds.kind import Kind, Piece, Stage
 from ..common.kinds.registry import kind
-from ..common.manifest import Chooser
-from ..common.model import Region, TaskSpec
+from ..common.manifest import Bundle, Chooser
+from ..common.model import Needs, Region, TaskSpec
 from ..common.taskfile import changed
 from .calls import (
     AnyCall,
@@ -78,7 +78,8 @@ def answer(call: AnyCall, tell: BinaryIO, asked: BinaryIO) -> Reply:
 def look(call: Look) -> LookDone:
     made_by = kind(call.spec.kind)
     spec = changed(call.spec, call.words, folder_at(call)) if call.words else call.spec
-    return LookDone(spec=spec, needs=made_by.needs(spec), allow=made_by.allow)
+    needs = made_by.needs(spec)
+    return LookDone(spec=spec, needs=on_share(needs, folder_at(call).bundle) if call.manifest else needs, allow=made_by.allow)
 
 
 def split(call: Split) -> SplitDone:
@@ -106,7 +107,7 @@ def split(call: Split) -> SplitDone:
         streams=stage.streams,
         regions=regions,
         keys=keys(made_by, spec, stage, regions, Chooser(folder.bundle), call.farm.program),
-        needs=made_by.needs(spec),
+        needs=on_share(made_by.needs(spec), folder.bundle),
         allow=made_by.allow,
         version=made_by.version,
         warnings=(*warnings, *stage.notes(spec, folder)),
@@ -114,7 +115,13 @@ def split(call: Split) -> SplitDone:
 
 
 def folder_at(call: Look | Split | Stitch | Draw) -> BundleFolder:
-    return BundleFolder(Path(call.manifest), lambda digest: Path(call.packs[digest]), Path(call.work) / "files")
+    shared = Path(call.shared) if call.shared else None
+    return BundleFolder(Path(call.manifest), lambda digest: Path(call.packs[digest]), Path(call.work) / "files", shared)
+
+
+def on_share(needs: Needs, bundle: Bundle) -> Needs:
+    """Jobs on linked files need a node that sees their root; the manifest says which, whatever the spec may say."""
+    return msgspec.structs.replace(needs, shared="" if isinstance(bundle.share, msgspec.UnsetType) else bundle.share.root)
 
 
 def check_names(stages: Sequence[str], files: Sequence[str], made_by: str) -> None:

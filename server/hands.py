@@ -19,7 +19,7 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from ..common.errors import HandDied, KindError, OutputRejected, SplitFailed, StitchFailed, TaskFileError
+from ..common.errors import HandDied, KindError, OutputRejected, SharedChanged, SharedError, SplitFailed, StitchFailed, TaskFileError
 from ..common.process import Piped, ProcessLimits, plain_env, start_piped
 from .calls import (
     AnyCall,
@@ -275,7 +275,8 @@ class Hands:
             return OutputRejected(failed.sentence)
         if isinstance(call, Draw):
             return KindError(failed.sentence)
-        if isinstance(call, Stitch):
-            return StitchFailed(failed.sentence)
-        prefix = "" if failed.code in (SplitFailed.code, TaskFileError.code, "usage") else f"The kind {call.spec.kind} cannot split it: "
+        if isinstance(call, Stitch):  # a verdict on what was submitted stands as it is
+            return (SplitFailed if failed.code == SplitFailed.code else StitchFailed)(failed.sentence)
+        plain = (SplitFailed.code, TaskFileError.code, SharedError.code, SharedChanged.code, "usage")
+        prefix = "" if failed.code in plain else f"The kind {call.spec.kind} cannot split it: "
         return SplitFailed(prefix + failed.sentence)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -73,6 +74,15 @@ class Judge:
         self._logbook = logbook
         self._aftermath = aftermath
         self._work = work
+        self.changed: Callable[[Row, dict[Any, str]], str] = lambda row, looked: ""
+        """The sentence about an input of an attempt's job that has changed in shared storage since the task was submitted; empty: none.
+        ``looked`` keeps the answers for as long as one report is judged: its jobs mostly read the same files."""
+        self.bring: Callable[[Row, Output, Path], None] = lambda row, output, to: None
+        """Get an output that was not uploaded but put into shared storage, if it was."""
+        self.forget: Callable[[str], None] = keeper.drop_lease
+        """Remove what a lease sent."""
+        self.gave_back: Callable[[str, str], None] = lambda node, task: None
+        """A node has given back a job of this task."""
         self._busy: set[str] = set()
         self._free = threading.Condition()
 
@@ -104,6 +114,7 @@ class Judge:
                 row = ledger.need_attempt(tx, lease)
             case = Case(Result(lease=lease, seconds=row["seconds"] or 0.0), row)
             self._recall(case)
+            self._look_at_inputs(case, {})
             if case.failure is None:
                 self._verify([case])
                 self._name([case])
@@ -140,10 +151,12 @@ class Judge:
                     settled[result.lease] = known or Verdict(lease=result.lease, ruling=Ruling.NOT_YOURS)
                 else:
                     cases.append(Case(result, row, failure=_short(result.failure)))
+        looked: dict[Any, str] = {}
         for case in cases:
             self._log(case)
             if case.failure is None:
                 self._check_arrival(case)
+            self._look_at_inputs(case, looked)
         self._verify([case for case in cases if case.failure is None and case.verdict is None])
         open_cases = [case for case in cases if case.verdict is None]
         self._name(open_cases)
@@ -185,6 +198,15 @@ class Judge:
             self._terms.end([result.lease])
         return Verdict(lease=result.lease, ruling=ruling, sentence=row["sentence"])
 
+    def _look_at_inputs(self, case: Case, looked: dict[Any, str]) -> None:
+        """A result of files that changed while they were read is none, and a failure of them is no fault of the node."""
+        ended = case.failure.cause if case.failure is not None else None
+        if case.verdict is not None or ended in (Cause.CANCELED, Cause.DRAINED, Cause.FILES_GONE):
+            return
+        sentence = self.changed(case.row, looked)
+        if sentence:
+            case.failure = Failure(cause=Cause.INPUT, sentence=sentence)
+
     def _check_arrival(self, case: Case) -> None:
         """Did all outputs come, whole, under names that are safe? Then, where files were uploaded, VERIFYING is committed."""
         lease, outputs = case.result.lease, case.result.outputs
@@ -199,7 +221,7 @@ class Judge:
         if not uploads:
             return
         self._terms.hold(lease)
-        missing = self._keeper.take_outputs(lease, uploads)
+        missing = self._keeper.take_outputs(lease, uploads, lambda output, to: self.bring(case.row, output, to))
         if missing:
             self._terms.renew(lease)
             case.verdict = Verdict(lease=lease, ruling=Ruling.INCOMPLETE, sentence=f"{missing[0]} did not arrive whole.")
@@ -299,10 +321,12 @@ class Judge:
             self._dispatcher.done(case.ended.task, case.ended.job, case.result.seconds, node)
         else:
             log.info("lease %s ended: %s: %s", lease[:8], case.failure.cause, case.failure.sentence)
+        if case.failure is not None and case.failure.cause is Cause.RETURNED:
+            self.gave_back(node, case.ended.task)
         given_back = case.failure.sentence if case.failure is not None and case.failure.cause is Cause.RETURNED else ""
         self._aftermath.ended(node, lease, case.ended, given_back=given_back)
         if case.uploaded or case.failure is not None:
-            self._keeper.drop_lease(lease)
+            self.forget(lease)
 
     def _log(self, case: Case) -> None:
         term = self._terms.get(case.result.lease)

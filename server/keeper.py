@@ -160,11 +160,13 @@ class Keeper:
         finally:
             mine.unlink(missing_ok=True)
 
-    def take_outputs(self, lease: str, outputs: tuple[Output, ...]) -> tuple[str, ...]:
+    def take_outputs(
+        self, lease: str, outputs: tuple[Output, ...], bring: Callable[[Output, Path], None] = lambda output, to: None
+    ) -> tuple[str, ...]:
         """Which of a lease's outputs are missing or wrong; those that are right are on the disk for good, in the lease's ``out/``.
 
         A file is moved there first and then looked at, so that its sender cannot change it after the check. What was right at an
-        earlier call stays right. Outputs that carry their bytes are passed over.
+        earlier call stays right. Outputs that carry their bytes are passed over. ``bring`` is asked for those that were not sent here.
         """
         out = _made(self.lease_folder(lease) / "out")
         wrong = []
@@ -172,7 +174,11 @@ class Keeper:
         for output in outputs:
             if output.data is None:
                 path = out / output.path
-                if name_fault(output.path) or not self._right(path, self._leases / lease / "in" / output.path, output):
+                sent = self._leases / lease / "in" / output.path
+                if not name_fault(output.path) and not sent.exists() and not path.exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    bring(output, path)
+                if name_fault(output.path) or not self._right(path, sent, output):
                     wrong.append(output.path)
                 else:
                     folders.update(parent for parent in path.parents if out in parent.parents)

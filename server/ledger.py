@@ -202,13 +202,20 @@ def begin_stitch(tx: Tx, task: str, run: int) -> bool:
     return True
 
 
-def publish(tx: Tx, task: str, run: int, assets: Sequence[tuple[str, PackRef]]) -> bool:
-    """STITCHING -> COMPLETED with its assets, whose files lie fsynced under their names."""
+def publish(tx: Tx, task: str, run: int, assets: Sequence[tuple[str, PackRef]], *, published: str = "", note: str = "") -> bool:
+    """STITCHING -> COMPLETED with its assets, whose files lie fsynced under their names.
+
+    ``published``: the folder of shared storage in which they lie as well; ``note``: why they do not.
+    """
     row = need_task(tx, task)
     if row["run"] != run or TaskState(row["state"]) is not TaskState.STITCHING:
         return False
     tx.run("forget_assets", task=task, run=run)
     tx.many("add_asset", [{"task": task, "run": run, "path": path, "size": pack.size, "digest": pack.digest} for path, pack in assets])
+    if published:
+        tx.run("task_published", id=task, published=published)
+    if note:
+        tx.run("task_notes", id=task, notes=text([*msgspec.json.decode(row["notes"], type=list[str]), note]))
     step_task(tx, row, TaskState.COMPLETED)
     return True
 
@@ -238,12 +245,19 @@ def end_task(tx: Tx, task: str, new: TaskState, *, error: str = "", run: int | N
 
 
 def restart_task(
-    tx: Tx, task: str, *, fresh: bool = False, anew: str = "", look: tuple[TaskSpec, Needs, str] | None = None
+    tx: Tx,
+    task: str,
+    *,
+    fresh: bool = False,
+    anew: str = "",
+    look: tuple[TaskSpec, Needs, str] | None = None,
+    bundle: PackRef | None = None,
 ) -> None:
     """CANCELED | FAILED | COMPLETED -> QUEUED; the next claim makes a new run with new job ids.
 
     It takes over what earlier runs made of the same jobs; ``fresh``: it does all anew; ``anew``: all from the stage of this name on.
-    ``look``: the task as it is to be from now on.
+    ``look``: the task as it is to be from now on. ``bundle``: the manifest of its files as they are now in shared storage, which lies
+    under its name.
     """
     row = need_task(tx, task)
     if TaskState(row["state"]) in LIVE_TASK:
@@ -258,6 +272,9 @@ def restart_task(
     if look is not None:
         spec, needs, allow = look
         tx.run("task_spec", id=task, spec=text(spec), needs=text(needs), allow=allow)
+    if bundle is not None and bundle.digest != row["bundle"]:
+        tx.run("task_bundle", id=task, bundle=bundle.digest, bundle_size=bundle.size)
+        tx.run("add_task_pack", task=task, digest=bundle.digest, size=bundle.size, run=0)
 
 
 def remove_task(tx: Tx, task: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -66,6 +66,8 @@ class Lessor:
         self._folders = folders
         self._logbook = logbook
         self._aftermath = aftermath
+        self.granted: Callable[[str, str], None] = lambda root, lease: None
+        """A lease was given whose outputs may come by way of this shared root."""
 
     def ask(self, slot: Slot, bell: Bell) -> tuple[Grant, ...]:
         """Work for an idle slot; empty: the bell is parked. A slot that asks holds nothing: what the books say otherwise is returned."""
@@ -107,6 +109,8 @@ class Lessor:
             elif work is not None:  # without: the term runs out, or the slot asks anew, and the job is queued again
                 self._dispatcher.locality.sent(slot.node, work.sizes_for(one.region))
                 given.append(self._grant(one, work))
+                if work.needs.shared:
+                    self.granted(work.needs.shared, one.lease)
                 self.still(one.lease)
         for task in {one.task for one in leased}:
             self._aftermath.changed(task)
@@ -143,4 +147,5 @@ class Lessor:
             bundle=work.bundle,
             term=self._terms.seconds,
             account=self.account(one.lease, work.packs_for(one.region)),
+            results=work.needs.shared,
         )

@@ -9,7 +9,7 @@ import msgspec
 from ..common.model import Progress, Region, Ruling
 from ..common.states import AttemptState
 from ..common.wire.link import Doorbell, Link
-from ..common.wire.messages import Answer, Ask, Beat, Beaten, Bye, Finished, Hello, Judged, Leases, Resume, Resumed
+from ..common.wire.messages import Answer, Ask, Beat, Beaten, Bye, Finished, Heard, Hello, Judged, Leases, Proven, Resume, Resumed
 from . import ledger
 from .aftermath import Aftermath
 from .dispatcher import Dispatcher
@@ -17,6 +17,7 @@ from .gate import Admitted
 from .judge import Judge
 from .lessor import Lessor, Slot
 from .logbook import Logbook
+from .prober import Prober
 from .roster import Roster
 from .store import Store
 from .terms import Terms
@@ -43,7 +44,9 @@ class NodeThread:
         works: Works,
         logbook: Logbook,
         aftermath: Aftermath,
+        prober: Prober,
     ) -> None:
+        self._prober = prober
         self._store = store
         self._roster = roster
         self._dispatcher = dispatcher
@@ -75,6 +78,7 @@ class NodeThread:
                 self._talk(link, slot, bell)
             finally:
                 self._dispatcher.unpark(bell)
+                self._prober.unpark(bell)
                 bell.close()
         finally:
             self._roster.leave(slot.node, slot.number, link)
@@ -91,6 +95,9 @@ class NodeThread:
                 link.answer(self._beat(slot, question))
             elif isinstance(question, Finished):
                 link.answer(self._finished(slot, question))
+            elif isinstance(question, Proven):
+                self._prober.hear(slot.node, question.probed)
+                link.answer(Heard())
             elif isinstance(question, Resume):
                 link.answer(self._resume(slot, question.lease))
         log.info("%s said nothing for %.0f s: closing its link", link.peer, SILENCE)
@@ -105,15 +112,17 @@ class NodeThread:
         self._roster.say(slot.node, slot.number, "")
         while True:
             bell.clear()
-            grants = self._lessor.ask(slot, bell)
-            if grants or wait <= 0:
+            probes = self._prober.due(slot.node, bell)
+            grants = () if probes else self._lessor.ask(slot, bell)
+            if grants or probes or wait <= 0:
                 break
             started = self._roster.clock.monotonic()
             if link.wait(bell, wait) != "rang":
                 break
             wait -= self._roster.clock.monotonic() - started
         self._dispatcher.unpark(bell)
-        link.answer(Leases(grants=grants))
+        self._prober.unpark(bell)
+        link.answer(Leases(grants=grants, probes=probes))
 
     def _beat(self, slot: Slot, beat: Beat) -> Answer:
         self._roster.say(slot.node, slot.number, beat.note)
@@ -127,7 +136,7 @@ class NodeThread:
                 cancel.append(progress.lease)
             elif not self._adopt(slot, progress):
                 not_yours.append(progress.lease)
-        return Beaten(cancel=tuple(cancel), not_yours=tuple(not_yours))
+        return Beaten(cancel=tuple(cancel), not_yours=tuple(not_yours), probes=self._prober.due(slot.node))
 
     def _adopt(self, slot: Slot, progress: Progress) -> bool:
         """A lease that memory lacks: the store has the last word."""

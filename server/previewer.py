@@ -33,6 +33,7 @@ from . import ledger
 from .calls import Draw, DrawDone, File, Files, Made
 from .hands import STOPPING, Hands
 from .keeper import Keeper
+from .shared import Shared
 from .store import Row, Store, Tx
 from .works import Works
 
@@ -82,8 +83,11 @@ class Seen:
 class Previewer(Service):
     """``show()`` may be called from any thread."""
 
-    def __init__(self, store: Store, hands: Hands, keeper: Keeper, works: Works, folder: Path, work: Path, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, hands: Hands, keeper: Keeper, works: Works, shared: Shared, folder: Path, work: Path, clock: Clock
+    ) -> None:
         super().__init__("previewer")
+        self._shared = shared
         self._store = store
         self._hands = hands
         self._keeper = keeper
@@ -229,7 +233,7 @@ class Previewer(Service):
         ]
         known = ledger.need_run(tx, task, run)
         bundle = PackRef(digest=known["bundle"], size=known["bundle_size"])
-        packs, _ = self._works.files(bundle)
+        packs, files = self._works.files(bundle)
         return Draw(
             spec=msgspec.json.decode(known["spec"], type=TaskSpec),
             stage=stage,
@@ -240,6 +244,7 @@ class Previewer(Service):
             out=str(out),
             work=str(self._work / f"preview-{new_id()[:12]}"),
             size=0 if full else SIZE,
+            shared=self._shared.top(files.bundle),
         )
 
     def _files(self, outputs: Iterable[Row]) -> Files:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ..common.clock import Clock
@@ -97,6 +97,8 @@ class Roster:
         self.clock = clock
         self._lock = threading.RLock()
         self._nodes: dict[str, Presence] = {}
+        self.shared_bar: Callable[[Presence, str], str] = lambda node, root: f"has no shared root {root}"
+        """Why a node may not serve a shared root, as the end of "node X ..."; the prober knows."""
 
     def load(self, node: str, info: NodeInfo, *, locked: bool, draining: bool) -> None:
         """A node that the store knows from before."""
@@ -184,13 +186,13 @@ class Roster:
     def able(self, needs: Needs, allow: str) -> list[Presence]:
         """Nodes that are here, open for work, and could ever run such a job."""
         with self._lock:
-            return [n for n in self._nodes.values() if n.online and not n.locked and not n.draining and not lacks(n.info, needs, allow)]
+            return [n for n in self._nodes.values() if n.online and not n.locked and not n.draining and not self._unfit(n, needs, allow)]
 
     def fits_now(self, node: str, needs: Needs, allow: str) -> bool:
         """Whether such a job fits beside what the node has in hand."""
         with self._lock:
             known = self._nodes.get(node)
-            if known is None or known.locked or known.draining or lacks(known.info, needs, allow):
+            if known is None or known.locked or known.draining or self._unfit(known, needs, allow):
                 return False
             taken = known.taken.values()
             return (
@@ -229,7 +231,7 @@ class Roster:
             here = [n for n in self._nodes.values() if n.online]
             if not here:
                 return "No node is connected, so the task waits: start one with `clusterray node start --join CODE`."
-            reasons = [f"node {n.info.name} {_not_now(n, needs, allow)}" for n in here[:3]]
+            reasons = [f"node {n.info.name} {self._not_now(n, needs, allow)}" for n in here[:3]]
             return f"No node can run it now, so it waits: {'; '.join(reasons)}{' …' if len(here) > 3 else ''}."
 
     def left_out(self, needs: Needs, allow: str, program: str) -> str:
@@ -246,9 +248,12 @@ class Roster:
         more = " and more" if len(other) > 3 else ""
         return f"{word} {', '.join(have)}{more} {verb} left out, because the task runs on {name} {version} alone{waits}."
 
+    def _unfit(self, node: Presence, needs: Needs, allow: str) -> str:
+        """Why a node cannot run such a job, as things stand, as the end of "node X ..."."""
+        return lacks(node.info, needs, allow) or (self.shared_bar(node, needs.shared) if needs.shared else "")
 
-def _not_now(node: Presence, needs: Needs, allow: str) -> str:
-    """Why a node takes no such job, as the end of "node X ..."."""
-    if node.locked or node.draining:
-        return "is locked" if node.locked else "is draining"
-    return lacks(node.info, needs, allow) or f"takes no job now: {node.resting.rstrip('.')}"
+    def _not_now(self, node: Presence, needs: Needs, allow: str) -> str:
+        """Why a node takes no such job, as the end of "node X ..."."""
+        if node.locked or node.draining:
+            return "is locked" if node.locked else "is draining"
+        return self._unfit(node, needs, allow) or f"takes no job now: {node.resting.rstrip('.')}"

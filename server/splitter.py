@@ -20,6 +20,7 @@ from .hands import Hands
 from .ledger import Cut
 from .locality import Want
 from .roster import Roster
+from .shared import Shared
 from .store import Row, Store
 from .works import Work, Works
 
@@ -45,8 +46,17 @@ class Splitting:
 
 class Splitter:
     def __init__(
-        self, store: Store, hands: Hands, roster: Roster, works: Works, dispatcher: Dispatcher, aftermath: Aftermath, work: Path
+        self,
+        store: Store,
+        hands: Hands,
+        roster: Roster,
+        works: Works,
+        dispatcher: Dispatcher,
+        aftermath: Aftermath,
+        shared: Shared,
+        work: Path,
     ) -> None:
+        self._shared = shared
         self._store = store
         self._hands = hands
         self._roster = roster
@@ -71,7 +81,7 @@ class Splitter:
         bundle = PackRef(digest=run["bundle"], size=run["bundle_size"])
         future: Future[SplitDone]
         try:
-            packs, _ = self._works.files(bundle)
+            packs, files = self._works.files(bundle)
             future = self._hands.split(
                 Split(
                     spec=msgspec.json.decode(run["spec"], type=TaskSpec),
@@ -80,6 +90,7 @@ class Splitter:
                     work=str(self._work / f"split-{row['id']}-{run['number']}-{run['stage']}"),
                     stage=run["stage"],
                     farm=farm,
+                    shared=self._shared.top(files.bundle),
                 )
             )
         except (OSError, KeyError, ClusterRayError) as error:

@@ -24,8 +24,8 @@ from typing import NamedTuple
 import msgspec
 
 from ..common.bundle import derive_bundle
-from ..common.errors import ClusterRayError, HandDied, StitchFailed
-from ..common.manifest import Bundle
+from ..common.errors import ClusterRayError, HandDied, SharedError, SplitFailed, StitchFailed
+from ..common.manifest import Bundle, Share
 from ..common.model import PackRef, TaskSpec, new_id
 from . import ledger
 from .aftermath import Aftermath
@@ -33,6 +33,7 @@ from .calls import Stitch
 from .feed import Feed
 from .hands import STREAMS, Hands
 from .keeper import Keeper
+from .shared import Shared, result_name, share_of
 from .splitter import Splitter
 from .store import Row, Store, StoreError
 from .works import Works
@@ -51,6 +52,10 @@ class Harvest(NamedTuple):
     """Of another one: what the next stage works on."""
     packs: list[PackRef]
     """All that were made."""
+    published: str = ""
+    """The folder of shared storage in which the assets lie as well."""
+    note: str = ""
+    """Why they do not."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +81,17 @@ class Stitcher:
     """For the task thread; but ``ring()`` and ``call_off()`` are for all."""
 
     def __init__(
-        self, store: Store, hands: Hands, keeper: Keeper, works: Works, splitter: Splitter, aftermath: Aftermath, folder: Path
+        self,
+        store: Store,
+        hands: Hands,
+        keeper: Keeper,
+        works: Works,
+        splitter: Splitter,
+        aftermath: Aftermath,
+        shared: Shared,
+        folder: Path,
     ) -> None:
+        self._shared = shared
         self._store = store
         self._hands = hands
         self._keeper = keeper
@@ -142,9 +156,13 @@ class Stitcher:
                 packs={digest: str(path) for digest, path in packs.items()},
                 out=str(out),
                 work=str(folder / "work"),
+                shared=self._shared.top(files.bundle),
             )
             then: Callable[[], Harvest]
-            then = partial(self._publishable, made, bundle) if last else partial(self._derive, made, bundle, files.bundle, folder / "packs")
+            share, called = share_of(files.bundle), result_name(task, number, call.spec.name)
+            then = partial(self._publishable, made, bundle, share, task, called)
+            if not last:
+                then = partial(self._derive, made, bundle, files.bundle, folder / "packs")
             ask = self._hands.stream if streams else self._hands.stitch
             future = ask(call, feed, partial(self._going, task), then)
         except (OSError, ClusterRayError) as error:
@@ -160,7 +178,8 @@ class Stitcher:
         try:
             harvest = stitching.future.result()
             if stitching.last:
-                if self._store.write(lambda tx: ledger.publish(tx, task, run, harvest.assets)):
+                told = {"published": harvest.published, "note": harvest.note}
+                if self._store.write(lambda tx: ledger.publish(tx, task, run, harvest.assets, **told)):
                     log.info("task %s completed with %d assets", task, len(harvest.assets))
                     self._aftermath.task_over(task, [], run)
             elif self._store.write(lambda tx: ledger.next_stage(tx, task, run, stitching.stage, harvest.bundle, harvest.packs)):
@@ -176,7 +195,8 @@ class Stitcher:
                 return
             if not isinstance(error, ClusterRayError):
                 log.error("task %s: the stitch broke", task, exc_info=error)
-            self._splitter.give_up(task, run, f"The pieces could not be joined: {error}")
+            why = str(error) if isinstance(error, SplitFailed) else f"The pieces could not be joined: {error}"
+            self._splitter.give_up(task, run, why)
         finally:
             self._forget(stitching)
 
@@ -229,15 +249,21 @@ class Stitcher:
 
     # --- in the thread of the hand
 
-    def _publishable(self, made: Path, bundle: PackRef) -> Harvest:
-        """The files of the last stage as packs, pinned."""
+    def _publishable(self, made: Path, bundle: PackRef, share: Share | None, task: str, called: str) -> Harvest:
+        """The files of the last stage as packs, pinned; of a shared task also in shared storage, where that can be."""
         files = sorted(path for path in made.rglob("*") if path.is_file() and not path.is_symlink())
         if not files:
             raise StitchFailed("nothing came out of it.")
         if len(files) > MOST_ASSETS:
             raise StitchFailed(f"{len(files)} files came out of it; {MOST_ASSETS} is the most.")
         packs = self._adopt(files)
-        return Harvest([(path.relative_to(made).as_posix(), pack) for path, pack in zip(files, packs, strict=True)], bundle, packs)
+        published = note = ""
+        try:
+            published = self._shared.publish(share, called, made, task) if share is not None else ""
+        except SharedError as error:  # the work is done, and lies here: no reason to fail
+            note = f"The result could not be put into shared storage ({str(error).rstrip('.')}); fetch it: clusterray fetch {task[:8]}"
+        assets = [(path.relative_to(made).as_posix(), pack) for path, pack in zip(files, packs, strict=True)]
+        return Harvest(assets, bundle, packs, published, note)
 
     def _derive(self, made: Path, bundle: PackRef, base: Bundle, work: Path) -> Harvest:
         """The bundle with the files of a stage added, its new packs pinned."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..common.model import Asset, AttemptView, JobCounts, JobView, Region, TaskView
+from ..common.model import Asset, AttemptView, JobCounts, JobView, Needs, Region, TaskView
 from ..common.states import LIVE_TASK, AttemptState, JobState, TaskState
 from .store import Row, Tx
 from .terms import Terms
@@ -65,6 +65,8 @@ def task_view(tx: Tx, row: Row, terms: Terms, place: int | None, extra_notes: tu
         nodes=at_work["n"] if at_work else 0,
         owner=row["owner"],
         stage=(run["stage_name"] or "") if run is not None else "",
+        shared=msgspec.json.decode(row["needs"], type=Needs).shared,
+        published=row["published"],
     )
 
 

@@ -63,7 +63,7 @@ class Place:
     """Where a job is processed."""
 
     inputs: Path
-    """The task's folder, unpacked, read-only, shared by the slots of the node."""
+    """The task's folder, unpacked, read-only, shared by the slots of the node. Files in shared storage are links to them."""
     scratch: Path
     """This lease's own folder; what is to be kept goes below ``scratch / "out"``, which exists."""
     cores: int = 1
@@ -72,6 +72,8 @@ class Place:
     """Program name -> path of the one that this run uses."""
     gpus: tuple[int, ...] = ()
     """Numbers of the graphics cards that this job has to itself."""
+    see: tuple[Path, ...] = ()
+    """Folders of shared storage that links among the inputs lead to; the node's business, a kind need not know of them."""
 
 
 def plain_diagnosis(code: int, tail: Sequence[str]) -> Failure:

@@ -18,9 +18,12 @@ from ..model import (
     NodeInfo,
     NodeView,
     PackRef,
+    Probe,
+    Probed,
     Progress,
     Result,
     Role,
+    SharedView,
     TaskSpec,
     TaskView,
     Verdict,
@@ -83,6 +86,12 @@ class Resume(Message, frozen=True, kw_only=True, tag="resume"):
     """A new FTP account for a lease whose account a server restart has forgotten."""
 
     lease: str
+
+
+class Proven(Message, frozen=True, kw_only=True, tag="proven"):
+    """What came of probes of shared roots, which an answer to ``ask`` or ``beat`` has asked for."""
+
+    probed: tuple[Probed, ...]
 
 
 # --- questions of a submitter
@@ -188,6 +197,11 @@ class ChangeNode(Message, frozen=True, kw_only=True, tag="change_node"):
     verb: str
 
 
+class CheckShared(Message, frozen=True, kw_only=True, tag="check_shared"):
+    """Probe the shared roots now, on the server and on every node that declares one. The answer comes when all have spoken, after 20 s at
+    the latest."""
+
+
 class Status(Message, frozen=True, kw_only=True, tag="status"):
     """The server in numbers."""
 
@@ -223,16 +237,22 @@ class Denied(Message, frozen=True, kw_only=True, tag="denied"):
 
 
 class Leases(Message, frozen=True, kw_only=True, tag="leases"):
-    """Work; empty when none came while parked."""
+    """Work; empty when none came while parked. ``probes``: do these first, and tell what came of them by ``proven``."""
 
     grants: tuple[Grant, ...] = ()
+    probes: tuple[Probe, ...] = ()
 
 
 class Beaten(Message, frozen=True, kw_only=True, tag="beaten"):
-    """Go on with all that is named in neither list."""
+    """Go on with all that is named in neither list; ``probes`` as in Leases."""
 
     cancel: tuple[str, ...] = ()
     not_yours: tuple[str, ...] = ()
+    probes: tuple[Probe, ...] = ()
+
+
+class Heard(Message, frozen=True, kw_only=True, tag="heard"):
+    """The probes are judged; the files that they made may go."""
 
 
 class Judged(Message, frozen=True, kw_only=True, tag="judged"):
@@ -314,6 +334,12 @@ class NodeList(Message, frozen=True, kw_only=True, tag="node_list"):
     nodes: tuple[NodeView, ...]
 
 
+class SharedChecked(Message, frozen=True, kw_only=True, tag="shared_checked"):
+    """How every machine stands to every shared root."""
+
+    found: tuple[SharedView, ...] = ()
+
+
 class ServerStatus(Message, frozen=True, kw_only=True, tag="server_status"):
     name: str
     version: str
@@ -331,6 +357,7 @@ Question = Union[
     Beat,
     Finished,
     Resume,
+    Proven,
     Have,
     Stored,
     Submit,
@@ -343,6 +370,7 @@ Question = Union[
     Log,
     Nodes,
     ChangeNode,
+    CheckShared,
     Status,
 ]
 Answer = Union[
@@ -353,6 +381,7 @@ Answer = Union[
     Beaten,
     Judged,
     Resumed,
+    Heard,
     Missing,
     Kept,
     Submitted,
@@ -364,6 +393,7 @@ Answer = Union[
     Previewed,
     Lines,
     NodeList,
+    SharedChecked,
     ServerStatus,
 ]
 AnyMessage = Union[Question, Answer]

@@ -27,10 +27,12 @@ from .messages import (
     Change,
     Changed,
     ChangeNode,
+    CheckShared,
     Denied,
     Fetch,
     Finished,
     Have,
+    Heard,
     Hello,
     Judged,
     Kept,
@@ -44,11 +46,13 @@ from .messages import (
     Nodes,
     Preview,
     Previewed,
+    Proven,
     Question,
     Refused,
     Resume,
     Resumed,
     ServerStatus,
+    SharedChecked,
     Show,
     Status,
     Stored,
@@ -82,6 +86,7 @@ class State(Enum):
     BEAT = "beat"
     FINISHED = "finished"
     RESUME = "resume"
+    PROVEN = "proven"
     HAVE = "have"
     STORED = "stored"
     SUBMIT = "submit"
@@ -94,6 +99,7 @@ class State(Enum):
     LOG = "log"
     NODES = "nodes"
     CHANGE_NODE = "change_node"
+    CHECK_SHARED = "check_shared"
     STATUS = "status"
     CLOSED = "closed"
 
@@ -112,6 +118,7 @@ _EXCHANGES: tuple[tuple[State, type[Message], State, tuple[type[Message], ...]],
     (State.NODE, Beat, State.BEAT, (Beaten,)),
     (State.NODE, Finished, State.FINISHED, (Judged,)),
     (State.NODE, Resume, State.RESUME, (Resumed,)),
+    (State.NODE, Proven, State.PROVEN, (Heard,)),
     (State.USER, Have, State.HAVE, (Missing,)),
     (State.USER, Stored, State.STORED, (Kept,)),
     (State.USER, Submit, State.SUBMIT, (Submitted,)),
@@ -124,6 +131,7 @@ _EXCHANGES: tuple[tuple[State, type[Message], State, tuple[type[Message], ...]],
     (State.USER, Log, State.LOG, (Lines,)),
     (State.USER, Nodes, State.NODES, (NodeList,)),
     (State.USER, ChangeNode, State.CHANGE_NODE, (Changed, NodeList)),
+    (State.USER, CheckShared, State.CHECK_SHARED, (SharedChecked,)),
     (State.USER, Status, State.STATUS, (ServerStatus,)),
 )
 

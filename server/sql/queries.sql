@@ -48,13 +48,17 @@ UPDATE tasks SET state = :state, ended = :ended, error = :error WHERE id = :id;
 -- name: task_claimed
 UPDATE tasks SET state = 'running', run = :run, started = :now, ended = NULL, error = '' WHERE id = :id;
 -- name: task_requeued
-UPDATE tasks SET state = 'queued', queued = :now, started = NULL, ended = NULL, fetched = NULL, error = '',
+UPDATE tasks SET state = 'queued', queued = :now, started = NULL, ended = NULL, fetched = NULL, error = '', published = '',
   fresh = CASE WHEN :fresh THEN run ELSE fresh END
 WHERE id = :id;
 -- name: task_notes
 UPDATE tasks SET notes = :notes WHERE id = :id;
 -- name: task_spec
 UPDATE tasks SET spec = :spec, needs = :needs, allow = :allow WHERE id = :id;
+-- name: task_bundle
+UPDATE tasks SET bundle = :bundle, bundle_size = :bundle_size WHERE id = :id;
+-- name: task_published
+UPDATE tasks SET published = :published WHERE id = :id;
 -- name: task_priority
 UPDATE tasks SET priority = :priority WHERE id = :id;
 -- name: task_fetched

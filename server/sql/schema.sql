@@ -27,6 +27,7 @@ CREATE TABLE tasks (
   notes       TEXT NOT NULL DEFAULT '[]',                 -- list of sentences, JSON
   fetched     REAL,                                       -- when its owner last asked for the assets
   fresh       INTEGER NOT NULL DEFAULT 0,                 -- what runs up to this one have made is not taken over
+  published   TEXT NOT NULL DEFAULT '',                   -- folder of its assets below the results of its shared root
   CHECK ((ended IS NOT NULL) = (state IN ('completed', 'failed', 'canceled')))
 ) STRICT;
 CREATE INDEX tasks_state ON tasks (state, priority, seq);

@@ -63,10 +63,11 @@ class Box:
 
     # --- processes
 
-    def spawn(self, name, module, *arguments, **env):
+    def spawn(self, name, module, *arguments, before=(), **env):
+        """``before``: a command that ends by running the rest, as ``unshare -m`` does."""
         log = (self.folder / f"{name}.log").open("ab")
         self.running[name] = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments],
+            [*before, sys.executable, "-P", "-m", module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -84,10 +85,10 @@ class Box:
         until(lambda: self.log("server").count(" is up on port") > already or self.died(process, "server"))
         return self
 
-    def node(self, name="node1", slots=1, wait=True, **env):
+    def node(self, name="node1", slots=1, wait=True, before=(), **env):
         """Start a node with a data folder of its own."""
         settings = {"CLUSTERRAY_NODE_NAME": name, "CLUSTERRAY_NODE_SLOTS": str(slots), "CLUSTERRAY_DATA": str(self.folder / name)}
-        process = self.spawn(name, "clusterray.node", **{"CLUSTERRAY_JOIN": self.code("node"), **settings, **env})
+        process = self.spawn(name, "clusterray.node", before=before, **{"CLUSTERRAY_JOIN": self.code("node"), **settings, **env})
         if wait:
             until(lambda: self.died(process, name) or any(n["name"] == name and n["online"] for n in self.json("nodes")))
         return process

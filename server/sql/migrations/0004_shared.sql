@@ -1,0 +1,1 @@
+ALTER TABLE tasks ADD COLUMN published TEXT NOT NULL DEFAULT '';
