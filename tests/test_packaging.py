@@ -157,4 +157,5 @@ def test_the_extras_hold_what_they_are_named_for(config: configparser.ConfigPars
 
 def test_every_kind_of_the_house_is_an_entry_point(checkout: Path) -> None:
     """As installed: what is missing here is missing from `clusterray kinds`."""
-    assert {point.name for point in entry_points(group="clusterray.kinds")} >= {"blender", "command", "mitsuba", "pointcloud", "povray", "survey"}
+    ours = {"blender", "command", "mitsuba", "panorama", "pointcloud", "povray", "survey"}
+    assert {point.name for point in entry_points(group="clusterray.kinds")} >= ours
