@@ -199,9 +199,12 @@ def load_arrays(path: Path | bytes) -> Mapping[str, Any]:
     import numpy as np
 
     with io.BytesIO(path) if isinstance(path, bytes) else path.open("rb") as source:
-        source.seek(max(0, source.seek(0, io.SEEK_END) - 22))
+        size = source.seek(0, io.SEEK_END)
+        source.seek(max(0, size - 22))
         if source.read(4) != b"PK\x05\x06":  # zipfile passes over what follows the end
             raise ValueError("it is cut short, or something follows its end")
         source.seek(0)
         with np.load(source, allow_pickle=False) as file:
+            if sum(one.file_size for one in file.zip.infolist()) > size:  # a bomb: ours are not compressed
+                raise ValueError("its arrays are larger than the file")
             return {name: file[name] for name in file.files}

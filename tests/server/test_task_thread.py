@@ -110,6 +110,15 @@ def test_a_stitch_that_fails_fails_the_task_and_leaves_nothing(bench):
     assert list((bench.data / "tasks").iterdir()) == []
 
 
+def test_what_a_stitch_finds_wrong_with_the_input_is_told_as_it_is(bench):
+    """Photos that do not overlap are not pieces that could not be joined."""
+    slot = bench.node()
+    task, (grant,) = bench.in_work(slot, jobs=1, kind="slow", where="stitch", how="blame")
+    bench.finish(slot, grant)
+    bench.settle()
+    assert bench.state(task) == "failed" and bench.desk.view(ME, task).error == "The photos do not overlap."
+
+
 def test_a_full_store_is_tried_again_with_a_breath(bench, monkeypatch):
     """The disk is full when a task is to be claimed: the step ends with the error, for the loop to pause, and the task is not lost."""
     bench.node()

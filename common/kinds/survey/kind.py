@@ -20,6 +20,10 @@ from .publish import Publish
 from .stage import PROGRAM
 from .surface import Surface
 
+USUAL = 3 << 29
+LARGE = 4 << 30
+"""Bytes that a job needs, where nobody says: photos of 12 megapixels took up to 1.04 GB by halves and 3.6 GB whole (SIFT, the largest)."""
+
 
 class Survey(Kind):
     """See the head of this file."""
@@ -37,7 +41,8 @@ class Survey(Kind):
         return examine(spec, files)
 
     def needs(self, spec: TaskSpec) -> Needs:
-        return msgspec.structs.replace(spec.needs, program=spec.needs.program or PROGRAM)
+        memory = spec.needs.memory or (LARGE if "ultra" in (spec.options.get("feature-quality"), spec.options.get("pc-quality")) else USUAL)
+        return msgspec.structs.replace(spec.needs, program=spec.needs.program or PROGRAM, memory=memory)
 
     def stages(self, task: TaskSpec) -> tuple[Stage, ...]:
         return (

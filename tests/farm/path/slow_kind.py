@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import msgspec
+from clusterray.common.errors import SplitFailed
 from clusterray.common.kinds.echo import OPTIONS, AgainStage, Echo, EchoStage
 from clusterray.common.kinds.kind import Option
 from clusterray.common.kinds.options import normalise
@@ -27,6 +28,8 @@ def misbehave(task, where, stage=""):
         os.abort()
     if how == "raise":
         raise RuntimeError("this kind was told to raise")
+    if how == "blame":
+        raise SplitFailed("The photos do not overlap.")
 
 
 class Misbehaving:
