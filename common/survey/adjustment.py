@@ -92,13 +92,15 @@ def run(job: Job) -> None:
         adjuster.adjust(model, _pull(world, model, placement))
     job.progress(0.9)
 
-    notes = [*world.notes, *(why for _, why in joined.left_out), *placement.notes, *found.notes]
+    unfit = [why for name, why in joined.left_out if name in models]  # of the others mapping has told why
+    notes = [*world.notes, *unfit, *placement.notes, *found.notes]
     frame = _frame(world, model, placement.by, notes)
     colmap.colour(model, features)
     colmap.write_model(model, job.out / "model")
     save(frame, job.out / "frame.json")
     rays = residuals.Rays(model=model, features=features)
-    report = _report(world, model, lenses, placement, notes)
+    mapped = frozenset(number for one in models.values() for number in one.numbers)
+    report = _report(world, model, lenses, placement, mapped, notes)
     report["control"] = _told(world, found, rays, report["gsd"], notes)
     report["blocks"] = {
         "submodels": [
@@ -250,13 +252,17 @@ def _frame(world: World, model: Any, by: str, notes: list[str]) -> Frame:
     return Frame(georeferenced=False, by="none", nadir=nadir)
 
 
-def _report(world: World, model: Any, lenses: Mapping[str, Lens], placement: Placement, notes: list[str]) -> dict[str, Any]:
+def _report(
+    world: World, model: Any, lenses: Mapping[str, Lens], placement: Placement, mapped: frozenset[int], notes: list[str]
+) -> dict[str, Any]:
+    """``mapped``: photos that were in a submodel; of the others, the stages before have told."""
     numbers, _, centres = _arrays(model)
     placed = set(numbers)
     absent = [photo.name for photo in world.photos.photos if photo.number not in placed]
-    if absent:
-        total = len(world.photos.photos)
-        notes.append(f"{len(absent)} of {total} photos could not be placed and are not used: {residuals.names(absent)}.")
+    lost = [photo.name for photo in world.photos.photos if photo.number in mapped - placed]
+    if lost:
+        total, verb = len(world.photos.photos), "is" if len(lost) == 1 else "are"
+        notes.append(f"{len(lost)} of {total} photos could not be placed and {verb} not used: {residuals.names(lost)}.")
     return {
         "photos": len(world.photos.photos),
         "registered": len(numbers),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 SCALE = 0.001
 SOFTWARE = "ClusterRay"
+_RECORDS = struct.Struct("<96xII139xI")
+"""Of a LAS 1.4 header: where the points begin, how many records are before them and how many behind."""
+MOST_RECORDS = 64
+"""Ours have four."""
 
 
 def write_cloud(
@@ -50,12 +55,26 @@ def read_cloud(path: Path) -> tuple[NDArray[np.float64], NDArray[np.uint8], NDAr
     import numpy as np
 
     laspy = library("laspy", extra="survey")
+    check_header(path)
     try:
         found: Any = laspy.read(str(path))
         colors = np.stack([found.red, found.green, found.blue], axis=1) // 257
         places = np.array(found.xyz, np.float64)
         if len(places) != found.header.point_count:
             raise ValueError("it is cut short")
+        if not np.isfinite(places).all():
+            raise ValueError("there are places that are no numbers")
         return places, colors.astype(np.uint8), np.array(found.views, np.uint8)
     except Exception as error:  # laspy, lazrs and numpy each have their own
         raise ValueError(f"the cloud {path.name} cannot be read ({error})") from error
+
+
+def check_header(path: Path) -> None:
+    """Raise ValueError where a header announces what would keep laspy busy for minutes: it makes each record, also those beyond the end."""
+    with path.open("rb") as file:
+        head = file.read(_RECORDS.size)
+    if len(head) < _RECORDS.size or not head.startswith(b"LASF"):
+        raise ValueError(f"the cloud {path.name} is none, or cut short")
+    start, before, behind = _RECORDS.unpack(head)
+    if start > path.stat().st_size or max(before, behind) > MOST_RECORDS:
+        raise ValueError(f"the cloud {path.name} announces {before} and {behind} records, or points that are not there")

@@ -71,7 +71,8 @@ def sightings(
             continue
         if wrong:
             total = wrong + len(marks)
-            notes.append(f"{wrong} of {total} marks of the {kind} {point.name} were not used: they lie far from where its others meet.")
+            were, they = ("was", "it lies") if wrong == 1 else ("were", "they lie")
+            notes.append(f"{wrong} of {total} marks of the {kind} {point.name} {were} not used: {they} far from where its others meet.")
         found.append(Sighting(name=point.name, position=position, marks=marks, check=point.check))
     return tuple(found), tuple(left_out), tuple(notes)
 

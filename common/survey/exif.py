@@ -205,9 +205,10 @@ def _taken(photo: Photofile) -> float | None:
 
 def _xmp_number(xmp: str, name: str) -> float | None:
     """``drone-dji:GimbalYawDegree="+12.30"``, or the same as an element. ``name`` is a regular expression, with or without its prefix."""
-    prefix = "" if ":" in name.replace("(?:", "") else r"[\w-]+:"
-    found = re.search(rf"\b{prefix}{name}\s*(?:=\s*[\"']|>)\s*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?![\d./])", xmp)
-    return float(found[1]) if found else None
+    prefix = r"\b" if ":" in name.replace("(?:", "") else r"(?<=[\w-]:)"  # of a fixed length: XMP may be a megabyte of nothing but "a-"
+    found = re.search(rf"{prefix}{name}\s*(?:=\s*[\"']|>)\s*([+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)(?![\d./])", xmp)
+    value = float(found[1]) if found else math.inf
+    return value if math.isfinite(value) else None
 
 
 def _number(value: Any) -> float:

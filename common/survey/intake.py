@@ -79,6 +79,8 @@ def _sort_out(seen: Sequence[Seen]) -> tuple[list[Seen], list[LeftOut]]:
         if twin:
             same = "file" if one.file in known else "picture"
             out.append(LeftOut(name=one.name, why=f"{one.name} is the same {same} as {twin}."))
+            known.setdefault(one.file, twin)  # a third one may be its double alone
+            known.setdefault(one.picture, twin)
             continue
         known[one.file] = known[one.picture] = one.name
         moments.setdefault(moment, []).append(one)
@@ -206,10 +208,11 @@ def _about_places(
             "No photo says where it was taken, so the model has neither scale nor north: points and a mesh are made, but no orthophoto or "
             "surface model. Ground control points (gcp_list.txt) or positions (geo.txt) would give it its place."
         )
+    placing = " and will be placed by the others" if len(photos) - len(without) >= LEAST or control else ""
     told = {*lost, *(name for names in faults.values() for name in names)}
     without = [name for name in without if name not in told]
     if without and len(without) < len(photos):
-        notes.append(f"{len(without)} of {len(photos)} photos {_has(without)} no GPS and will be placed by the others: {several(without)}.")
+        notes.append(f"{len(without)} of {len(photos)} photos {_has(without)} no GPS{placing}: {several(without)}.")
     flat = [photo.name for photo in photos if photo.latitude is not None and photo.altitude is None]
     if flat:
         notes.append(

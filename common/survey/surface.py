@@ -68,6 +68,8 @@ def _record(data: object, form: type[S]) -> S:
 
 def make_tile(job: Job, plan: SurfacePlan, tile: Tile, pairs: list[PairEntry]) -> None:
     """``<tile>.tif``, ``.laz``, ``.npz`` (the low points, for the terrain) and ``.json``."""
+    import numpy as np
+
     cloud = gather(job, plan, tile.grid, pairs)
     good, views = accept(cloud, pairs, plan)
     job.progress(0.7)
@@ -80,7 +82,7 @@ def make_tile(job: Job, plan: SurfacePlan, tile: Tile, pairs: list[PairEntry]) -
     write_raster(job.out / f"{tile.name}.tif", whole[inner], tile.grid, crs=plan.crs, nodata=NODATA)
     thinned = thin(best, views[good], plan.thin)
     mine = _inside(thinned.places, tile.grid, plan)
-    places: NDArray[np.float64] = thinned.places[:, mine].T * plan.unit
+    places = (thinned.places[:, mine].T * plan.unit).astype(np.float64)
     write_cloud(job.out / f"{tile.name}.laz", places, thinned.colors[mine], thinned.views[mine], crs=plan.crs)
     save_arrays(job.out / f"{tile.name}.npz", **low_points(best.places, tile.grid, plan))
     seen = looked_at(pairs, tile.grid, plan)

@@ -25,6 +25,10 @@ LOW = 0.05
 
 DENSE = 0.45
 """Part of the columns around that has points; at a straight rim it is a half."""
+MOSTLY = 2.0
+"""How many times more of the cells around a hole must be high than low, so that it is taken for one in a roof."""
+BATCH = 20_000
+"""Cells that are filled at a time: each needs some kilobytes."""
 SPARSE = 0.35
 """The same, below which coarse points are asked."""
 
@@ -45,7 +49,7 @@ def accept(cloud: Cloud, pairs: Sequence[PairEntry], plan: SurfacePlan) -> tuple
     good = views >= AGREE
     alone = fine[~good[fine]]
     if len(alone):
-        good[alone] = _lonely(cloud, alone, pairs, plan)
+        good[alone] = _lonely(cloud, good, alone, pairs, plan)
     if len(fine) < len(cloud):
         sparse = cloud.coarse & (_share(cloud.places, good, plan) < SPARSE)
         views[sparse] = votes(cloud, photos, plan.cube, COLUMN)[sparse]
@@ -56,14 +60,17 @@ def accept(cloud: Cloud, pairs: Sequence[PairEntry], plan: SurfacePlan) -> tuple
     return good, views
 
 
-def _lonely(cloud: Cloud, alone: NDArray[np.int64], pairs: Sequence[PairEntry], plan: SurfacePlan) -> NDArray[np.bool_]:
-    """Which of the points on which no other pair agrees lie where at most two pairs look, in a column that only their own pair reaches."""
+def _lonely(
+    cloud: Cloud, agreed: NDArray[np.bool_], alone: NDArray[np.int64], pairs: Sequence[PairEntry], plan: SurfacePlan
+) -> NDArray[np.bool_]:
+    """Which of the points ``alone``, on which no other pair agrees, count: those where at most two pairs look, in a column that only their
+    own pair reaches, and among others that count."""
     import numpy as np
 
     flat = cloud.places.copy()
     flat[2] = 0
     column, _ = cubes(flat, plan.cube)
-    once = np.unique(column * len(pairs) + cloud.pair) // len(pairs)
+    once = np.unique((column * len(pairs) + cloud.pair)[~cloud.coarse]) // len(pairs)
     good = np.searchsorted(once, column[alone], "right") - np.searchsorted(once, column[alone], "left") == 1
     rest = alone[good]
     cube, first, back = np.unique(cubes(cloud.places[:, rest], plan.cube)[0], return_index=True, return_inverse=True)
@@ -73,9 +80,9 @@ def _lonely(cloud: Cloud, alone: NDArray[np.int64], pairs: Sequence[PairEntry], 
     for pair in pairs:
         looking += np.logical_and.reduce([looks(sight, x, y, z) for sight in pair.sights])
     good[good] = looking[back] <= 2
-    places = cloud.places[:, alone[good]]
-    good[good] = _share(places, np.ones(places.shape[1], bool), plan) >= DENSE
-    found: NDArray[np.bool_] = good
+    counted = agreed.copy()
+    counted[alone[good]] = True
+    found: NDArray[np.bool_] = good & (_share(cloud.places, counted, plan)[alone] >= DENSE)
     return found
 
 
@@ -190,8 +197,8 @@ def heights(places: NDArray[np.int64], grid: Grid, plan: SurfacePlan, quantile: 
 def filled(dsm: NDArray[np.float32], reach: int, step: float) -> NDArray[np.float32]:
     """Holes up to ``2 * reach`` cells wide are filled from the cells around, by inverse squared distance; the outer rim stays.
 
-    A filled cell depends on those up to ``2 * reach`` away. Where those around it are more than ``step`` apart in height, the lower half
-    counts: what no two photos see is mostly the ground at the foot of a wall.
+    A filled cell depends on those up to ``2 * reach`` away. Where those around it are more than ``step`` apart in height, only the lower
+    ones count, as what no two photos see is mostly the ground at the foot of a wall; or only the upper, where they are MOSTLY.
     """
     import numpy as np
 
@@ -205,22 +212,41 @@ def filled(dsm: NDArray[np.float32], reach: int, step: float) -> NDArray[np.floa
     result = dsm.copy()
     if not len(rows):
         return result
-    padded = np.pad(dsm, reach, constant_values=NODATA)
-    offsets = [(int(i), int(j)) for i, j in zip(*np.nonzero(disc), strict=True)]
-    low, high = np.full(len(rows), np.inf), np.full(len(rows), -np.inf)
-    for i, j in offsets:
-        value = padded[rows + i, columns + j]
-        low = np.minimum(low, np.where(value != NODATA, value, np.inf))
-        high = np.maximum(high, np.where(value != NODATA, value, -np.inf))
-    most = np.where(high - low > step, (low + high) / 2, high)
-    total, weight = np.zeros(len(rows)), np.zeros(len(rows))
-    for i, j in offsets:
-        value = padded[rows + i, columns + j].astype(np.float64)
-        w = np.where((value != NODATA) & (value <= most), 1.0 / max(1, (i - reach) ** 2 + (j - reach) ** 2), 0.0)
-        total += w * value
-        weight += w
-    result[rows, columns] = np.where(weight > 0, total / np.maximum(weight, 1e-300), NODATA)
+    padded = np.pad(dsm, 2 * reach, constant_values=NODATA)
+    for start in range(0, len(rows), BATCH):
+        part = slice(start, start + BATCH)
+        result[rows[part], columns[part]] = _guessed(padded, rows[part], columns[part], 2 * reach, step)
     return result
+
+
+def _guessed(
+    padded: NDArray[np.float32], rows: NDArray[np.int64], columns: NDArray[np.int64], reach: int, step: float
+) -> NDArray[np.float64]:
+    """Heights for cells from those within ``reach``, which is the width of the rim that was put around."""
+    import numpy as np
+
+    around = [padded[rows + i, columns + j] for i, j in _offsets(reach, 2)]
+    low = np.minimum.reduce([np.where(value != NODATA, value, np.inf) for value in around])
+    high = np.maximum.reduce([np.where(value != NODATA, value, -np.inf) for value in around])
+    middle = np.where(high - low > step, (low + high) / 2, np.inf)
+    above = np.add.reduce([(value != NODATA) & (value > middle) for value in around], dtype=np.int32)
+    below = np.add.reduce([(value != NODATA) & (value <= middle) for value in around], dtype=np.int32)
+    upper = above > MOSTLY * below
+    total, weight = np.zeros(len(rows)), np.zeros(len(rows))
+    for i, j in _offsets(reach, 1):
+        value = padded[rows + i, columns + j].astype(np.float64)
+        meant = (value != NODATA) & (upper == (value > middle))
+        near = meant / max(1, (i - reach) ** 2 + (j - reach) ** 2)
+        total += near * value
+        weight += near
+    return np.where(weight > 0, total / np.maximum(weight, 1e-300), NODATA)
+
+
+def _offsets(reach: int, step: int) -> list[tuple[int, int]]:
+    """Steps to the places within ``reach``, each ``step``th, counted from the corner of their square."""
+    import numpy as np
+
+    return [(int(i), int(j)) for i, j in zip(*np.nonzero(_disc(reach)), strict=True) if i % step == 0 and j % step == 0]
 
 
 def _disc(reach: int) -> NDArray[np.bool_]:

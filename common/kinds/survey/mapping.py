@@ -25,7 +25,9 @@ BLOCKS = "stages/calibration/blocks.json"
 class Mapping(SurveyStage):
     name = "mapping"
     job = "mapping"
-    options = ("split-failed", "use-fixed-camera-params")
+    options = ("use-fixed-camera-params",)
+    """Not split-failed: it says whether a job may end without a model (and adjustment asks again), never what a model is. So who goes on
+    with leave-out after a submodel failed keeps the others."""
 
     def split(self, task: TaskSpec, files: Folder, farm: FarmShape) -> Iterable[Region]:
         blocks = load(files.read(BLOCKS), list[Block])

@@ -12,6 +12,7 @@ import msgspec
 from ...errors import OutputRejected
 from ...libraries import library
 from ...model import FarmShape, Region, TaskSpec
+from ...survey.cloud import check_header
 from ...survey.geotiff import BLOCK, open_geotiff
 from ...survey.ortho_index import PICTURE
 from ...survey.publish import CAMERAS, LAZ, POINTS
@@ -131,6 +132,7 @@ def _png(outputs: Folder, name: str) -> None:
 
 def _laz(outputs: Folder, name: str) -> None:
     laspy = library("laspy", extra="survey")
+    check_header(outputs.path(name))
     with laspy.open(str(outputs.path(name))) as reader:
         count = sum(len(points) for points in reader.chunk_iterator(1_000_000))
         if count != reader.header.point_count:

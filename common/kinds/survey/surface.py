@@ -27,6 +27,7 @@ from ...survey.surface_plan import SurfacePlan, make_plan, whole
 from ...survey.terrain import coarse_cell, ground, join_low, terrain
 from ..kind import Folder, Piece
 from .notes import notes_of
+from .options import OPTIONS
 from .stage import SurveyStage, complete, expect
 
 OBJECT = "object"
@@ -181,7 +182,21 @@ def _stitch_tiles(task: TaskSpec, index: DepthIndex, pieces: list[Piece], out: P
         gsd=index.photo_gsd, georeferenced=True, resolution=plan.resolution, bounds=grid.bounds, shape=grid.shape, tiles=tuple(tiles)
     )
     save(record, out / "surface.json")
-    save(report(index, plan, facts), out / "report.json")
+    told = report(index, plan, facts)
+    save(told | {"notes": [*_coarser(task.options["dem-resolution"], plan), *told["notes"]]}, out / "report.json")
+
+
+DEFAULT = next(option.default for option in OPTIONS if option.name == "dem-resolution")
+
+
+def _coarser(asked: float, plan: SurfacePlan) -> list[str]:
+    """Centimetres. Nobody asked for the default."""
+    if asked == DEFAULT or plan.resolution * 100 <= asked * 1.001:
+        return []
+    return [
+        f"The surface model has {plan.resolution * 100:.2f} cm per pixel instead of {asked:g}: the photos show no more (ignore-gsd = true "
+        "would blow it up)."
+    ]
 
 
 def report(index: DepthIndex, plan: SurfacePlan, facts: list[TileFacts]) -> dict[str, Any]:

@@ -102,6 +102,16 @@ def test_block_that_could_not_be_made(tmp_path: Path) -> None:
         adjust(tmp_path / "in", tmp_path / "none", split_failed="leave-out")
 
 
+def test_what_was_told_is_not_told_again(tmp_path: Path) -> None:
+    """Which submodel has no model, and which photos have no place in one, mapping has said with the reason: the report names them once."""
+    survey = with_gps(flight())
+    put(survey, tmp_path / "in", TWO, FRAMES)
+    (tmp_path / "in" / "stages" / "mapping" / "b" / "images.bin").unlink()
+    _, _, report = adjust(tmp_path / "in", tmp_path / "out", split_failed="leave-out")
+    assert report["blocks"]["left_out"][0]["name"] == "b" and len(report["unregistered"]) == 7
+    assert not [note for note in report["notes"] if "b could not be made" in note or "could not be placed" in note]
+
+
 def test_one_photo_astray(tmp_path: Path) -> None:
     """GPS of one photo in the wrong place: named with its distance, without weight."""
     survey = with_gps(flight())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from datetime import date
 from pathlib import Path
 
@@ -43,4 +44,17 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     write_cloud(tmp_path / "a.laz", PLACES, COLORS, VIEWS)
     (tmp_path / "a.laz").write_bytes((tmp_path / "a.laz").read_bytes()[:-900])
     with pytest.raises(ValueError, match=r"a\.laz cannot be read"):
+        read_cloud(tmp_path / "a.laz")
+
+
+@pytest.mark.parametrize(
+    ("at", "form", "value"), [(100, "<I", 0xFFFFFFFF), (243, "<I", 0xFFFFFFFF), (96, "<I", 1 << 30), (131, "<d", float("nan"))]
+)
+def test_a_header_that_announces_what_cannot_be_is_refused_at_once(tmp_path: Path, at: int, form: str, value: float) -> None:
+    """Thousands of millions of records, of which laspy would make each; points far beyond the end; places that are no numbers."""
+    write_cloud(tmp_path / "a.laz", PLACES, COLORS, VIEWS)
+    data = bytearray((tmp_path / "a.laz").read_bytes())
+    struct.pack_into(form, data, at, value)
+    (tmp_path / "a.laz").write_bytes(data)
+    with pytest.raises(ValueError, match=r"the cloud a\.laz (announces|cannot be read)"):
         read_cloud(tmp_path / "a.laz")

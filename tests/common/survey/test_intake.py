@@ -89,6 +89,24 @@ def test_of_doubles_the_one_that_tells_its_place_stays():
     assert found.notes == ("Left out: a export.tif is the same picture as images/000.jpg.",)
 
 
+def test_one_position_places_nobody():
+    """It is not promised that a single photo with GPS places the others."""
+    nowhere = {"latitude": None, "longitude": None, "altitude": None}
+    few = take_in([seen(0), *(seen(number, **nowhere) for number in range(1, 6))])
+    assert note(few, "no GPS") == "5 of 6 photos have no GPS: 001.jpg, 002.jpg, 003.jpg and 2 others."
+    assert "will be placed by the others" in note(take_in([seen(0), seen(1), seen(2, **nowhere)]), "no GPS")
+
+
+def test_a_double_of_a_double_is_left_out():
+    """The camera's photo, one saved again with less quality, and a TIFF made of the first: one picture."""
+    again = seen(0, "again.jpg", taken=5.0, thumbnail=bytes([1, *range(1, 256)]))
+    photo = seen(2, taken=5.0, thumbnail=bytes(range(256)))
+    tiff = Seen(name="z.tif", facts=seen(0, taken=None).facts, features=1, file="other", picture=photo.picture)
+    found = take_in([again, photo, tiff, seen(1)])
+    assert [photo.name for photo in found.photos] == ["again.jpg", "images/001.jpg"]
+    assert [one.why for one in found.left_out][1] == "z.tif is the same picture as again.jpg."
+
+
 def test_fewer_than_two_photos_fail_and_say_why():
     with pytest.raises(BadSurvey, match=r"^Only one photo can be used, and a survey needs at least 2: images/001.jpg is damaged\.$"):
         take_in([seen(0), seen(1, fault="is damaged")])

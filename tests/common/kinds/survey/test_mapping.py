@@ -63,6 +63,15 @@ def test_a_job_reads_its_own_photos_alone(survey: Path, tmp_path: Path) -> None:
     assert "stages/calibration/blocks.json" not in first.needs and round_.split(FarmShape(nodes=9)) == [first, second]
 
 
+def test_going_on_without_a_submodel_keeps_the_others(survey: Path, tmp_path: Path) -> None:
+    """One failed after hours; ``restart -o split-failed=leave-out`` does not make the others again. Another lens does."""
+    round_ = rehearsal(STAGE, survey, tmp_path / "work")
+    region = round_.split()[0]
+    for name, value, kept in (("split-failed", "leave-out", True), ("use-fixed-camera-params", True, False)):
+        other = msgspec.structs.replace(round_.spec, options=round_.spec.options | {name: value})
+        assert (STAGE.reads(other, region) == STAGE.reads(round_.spec, region)) == kept
+
+
 def test_a_submodel_without_a_model_is_accepted_only_where_asked_for(survey: Path, tmp_path: Path) -> None:
     """split-failed = leave-out; otherwise a node that says so is not believed."""
     save(Mapped(block="block000", photos=10, why="It is dark."), tmp_path / "out/block000" / REPORT)

@@ -106,6 +106,12 @@ def test_the_cloud_has_one_surface(one: dict[str, bytes], tmp_path: Path) -> Non
     assert np.corrcoef(truth[:, 0], cloud[inner, 3])[0, 1] > 0.6
 
 
+def test_a_resolution_that_the_photos_do_not_give_is_told(one: dict[str, bytes]) -> None:
+    """1 cm was asked for."""
+    (told,) = [note for note in msgspec.json.decode(one["report.json"])["notes"] if "cm per pixel instead of 1:" in note]
+    assert "ignore-gsd" in told
+
+
 def test_submodels_are_compared_on_the_ground(one: dict[str, bytes]) -> None:
     (step,) = msgspec.json.decode(one["report.json"])["steps"]
     assert (step["first"], step["second"]) == ("east", "west")
