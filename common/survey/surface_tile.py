@@ -228,7 +228,8 @@ def _guessed(
     around = [padded[rows + i, columns + j] for i, j in _offsets(reach, 2)]
     low = np.minimum.reduce([np.where(value != NODATA, value, np.inf) for value in around])
     high = np.maximum.reduce([np.where(value != NODATA, value, -np.inf) for value in around])
-    middle = np.where(high - low > step, (low + high) / 2, np.inf)
+    with np.errstate(invalid="ignore"):  # where there is nothing around
+        middle = np.where(high - low > step, (low + high) / 2, np.inf)
     above = np.add.reduce([(value != NODATA) & (value > middle) for value in around], dtype=np.int32)
     below = np.add.reduce([(value != NODATA) & (value <= middle) for value in around], dtype=np.int32)
     upper = above > MOSTLY * below

@@ -20,9 +20,10 @@ from .publish import Publish
 from .stage import PROGRAM
 from .surface import Surface
 
-USUAL = 3 << 29
+USUAL = 2 << 30
 LARGE = 4 << 30
-"""Bytes that a job needs, where nobody says: photos of 12 megapixels took up to 1.04 GB by halves and 3.6 GB whole (SIFT, the largest)."""
+"""Bytes that a job needs, where nobody says. Photos of 12 megapixels took up to 1.04 GB by halves and 3.6 GB whole in SIFT; a pair of photos in
+the stage depth about 1 GB, and two are at work at once."""
 
 
 class Survey(Kind):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -45,13 +46,42 @@ def errors(points: Points, edge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     return off[~wall], (z > painted.HEIGHT / 2)[~wall]
 
 
+def test_photos_of_a_flight_there_and_back(tmp_path: Path) -> None:
+    """The second is turned by half a turn, so that half a pixel left out somewhere would lift or sink all points by two."""
+    views = [painted.view(n, (0.5, y, 6.0), (0.5, y, 0.0), up=(0, up, 0)) for n, (y, up) in enumerate(((-1.0, 1), (1.0, -1)))]
+    task = grained.build(tmp_path / "task", views)
+    scene = load_scene(task)
+    stereo = match(scene.views[0], scene.views[1], scene, task, 1.0)
+    assert stereo is not None
+    off, _ = errors(points_of(stereo))
+    assert len(off) > 10_000 and abs(np.median(off)) < 0.4
+
+
 @pytest.mark.parametrize("pair", PAIRS)
 def test_points_lie_on_the_ground(found: dict[tuple[int, int], Stereo], pair: tuple[int, int]) -> None:
-    """Whichever way the pair lies and although the lens bends: half a pixel left out somewhere would lift or sink all points by 1.5."""
+    """Whichever way the pair lies and although the lens bends."""
     off, _ = errors(points_of(found[pair]))
     assert abs(np.median(off)) < 0.25
     assert 1.4826 * np.median(np.abs(off - np.median(off))) < 0.6
     assert np.mean(np.abs(off) < 3) > 0.95
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_points_have_the_colours_of_their_places(found: dict[tuple[int, int], Stereo], pair: tuple[int, int]) -> None:
+    """Half a pixel to any side they fit worse."""
+    points = points_of(found[pair])
+    x, y, _ = points.places
+    ground = np.maximum(np.abs(x), np.abs(y)) > painted.HALF + 0.2
+
+    def fit(right: float, up: float) -> float:
+        truth = grained.paint(x[ground] + right * grained.GSD, y[ground] + up * grained.GSD)
+        return float(np.corrcoef(truth[:, 1], points.colors[ground, 1])[0, 1])
+
+    here = fit(0, 0)
+    assert here > 0.9
+    for right, up in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)):
+        assert fit(right, up) < here
+    assert max(fit(right, up) for right in (-0.25, 0, 0.25) for up in (-0.25, 0, 0.25)) - here < 0.01
 
 
 def test_a_roof_without_features_is_found(scene: Scene, found: dict[tuple[int, int], Stereo]) -> None:
@@ -97,12 +127,12 @@ def test_a_damaged_file_is_refused(tmp_path: Path, found: dict[tuple[int, int], 
     save_stereo(found[0, 1], tmp_path / "a.npz")
     data = bytearray((tmp_path / "a.npz").read_bytes())
     data[len(data) // 2] ^= 0x55
-    with pytest.raises((ValueError, OSError, Exception), match=r"CRC|pictures"):
+    with pytest.raises((ValueError, zipfile.BadZipFile)):
         load_stereo(bytes(data))
 
 
-def test_a_farther_camera_does_not_change_the_order() -> None:
-    """The frame of a pair turned by 90 degrees has its rows along the base."""
+def test_rows_run_along_the_base() -> None:
+    """Also where the second photo lies behind the first one's upper edge."""
     views = [painted.view(n, (0.0, y, 6.0), (0.0, y, 0.0), up=(0, 1, 0)) for n, y in enumerate((-1.0, 1.0))]
     points, tracks = built.sparse(views)
     scene = Scene(frame=built.HERE, views=tuple(views), points=points, colors=np.zeros((len(points), 3), np.uint8),
