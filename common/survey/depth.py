@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENTRIES = "entries.json"
 """The job's list of PairEntry, also of pairs without a file."""
 MOST = 2
-"""Pairs at a time: each needs up to 1 GB."""
+"""Pairs at a time: each needs up to 1 GB, and a job asks for 2 GB."""
 QUALITY = {"ultra": 1.0, "high": 0.5, "medium": 0.25, "low": 0.125, "lowest": 0.0625}
 
 

@@ -193,7 +193,9 @@ def test_a_task_runs_on_one_version_of_povray(box):
     other = box.folder / "povray-3.8"
     other.write_text('#!/bin/sh\n[ "$1" = --version ] && { echo "POV-Ray 3.8.0" >&2; exit; }\nexec povray "$@"\n')
     other.chmod(0o755)
-    box.node("bare", CLUSTERRAY_NODE_PROGRAMS="povray=/nowhere/povray,blender=/nowhere/blender,mitsuba=/nowhere/python,survey=/nowhere/python")
+    none = ",".join(f"{name}=/nowhere/{program}" for name, program in
+                    {"povray": "povray", "blender": "blender", "mitsuba": "python", "survey": "python"}.items())  # fmt: skip
+    box.node("bare", CLUSTERRAY_NODE_PROGRAMS=none)
     assert "[node] programs: /nowhere/povray is no povray that can be started here; it is left out." in box.log("bare")
     box.node("rare", CLUSTERRAY_NODE_PROGRAMS=f"povray={other}")
     box.node("usual", slots=2)

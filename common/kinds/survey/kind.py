@@ -22,8 +22,8 @@ from .surface import Surface
 
 USUAL = 2 << 30
 LARGE = 4 << 30
-"""Bytes that a job needs, where nobody says. Photos of 12 megapixels took up to 1.04 GB by halves and 3.6 GB whole in SIFT; a pair of photos in
-the stage depth about 1 GB, and two are at work at once."""
+"""Bytes that a job needs, where nobody says. Photos of 12 megapixels took up to 1.04 GB by halves and 3.6 GB whole in SIFT; a pair of
+photos in the stage depth about 1 GB, and two are at work at once."""
 
 
 class Survey(Kind):
