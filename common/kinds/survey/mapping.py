@@ -84,7 +84,7 @@ def _fault(mapped: Mapped, region: Region, outputs: Folder, *, left_out: bool) -
     if mapped.why:
         return "" if left_out and not region.data["alone"] else "it has no model"
     try:
-        images, points = check_model(outputs.read(f"{region.name}/images.bin"), outputs.read(f"{region.name}/points3D.bin"))
+        images, points = check_model(*(outputs.read(f"{region.name}/{name}.bin") for name in ("images", "points3D", "cameras")))
     except ValueError as error:
         return f"its model is damaged ({error})"
     if sorted(images) != [number + 1 for number in mapped.placed] or points != mapped.points:
