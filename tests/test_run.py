@@ -27,9 +27,9 @@ case "$*" in
 esac
 """
 LOADER = """#!/bin/sh
-for name in atomic X11 Xi Xxf86vm Xfixes Xrender Xext SM ICE xkbcommon GL EGL; do
+for name in atomic X11 Xi Xxf86vm Xfixes Xrender Xext SM ICE xkbcommon GL EGL gomp usb-1.0 OpenGL; do
   case " $FAKE_LACKS " in *" $name "*) ;; *) printf '\\tlib%s.so.%s (libc6,x86-64) => /lib\\n' $name "$(case $name in
-    X11|Xi|Xext|SM|ICE) echo 6 ;; Xfixes) echo 3 ;; xkbcommon) echo 0 ;; *) echo 1 ;; esac)" ;; esac
+    X11|Xi|Xext|SM|ICE) echo 6 ;; Xfixes) echo 3 ;; xkbcommon|usb-1.0|OpenGL) echo 0 ;; *) echo 1 ;; esac)" ;; esac
 done
 """
 APT = """#!/bin/sh
@@ -59,7 +59,7 @@ class Bench:
         self.tool(self.bin / "python3", PYTHON)
         self.tool(self.bin / "apt-get", APT)
         self.tool(self.bin / "ldconfig", LOADER)
-        for name in ("povray", "blender", "bwrap", "ip", "ps"):
+        for name in ("povray", "blender", "bwrap", "gdalinfo", "ip", "ps"):
             self.tool(self.bin / name, "#!/bin/sh\n")
         self.be("root")
 
