@@ -14,7 +14,6 @@ from clusterray.common.survey.world import middle
 
 from .test_world import EAST, NORTH, SURVEY, listed, read
 
-pytest.importorskip("pyproj")
 NOWHERE = '{"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1]]]}'
 
 

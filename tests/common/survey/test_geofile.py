@@ -60,7 +60,6 @@ def test_names_of_crs():
 
 
 def test_positions_in_another_crs_become_degrees():
-    pytest.importorskip("pyproj")
     crs, places = parse_geo("WGS84 UTM 15N\nDJI_0001.JPG 576714.5 5188238.5 300\n", "geo.txt", PHOTOS)
     (place,) = degrees(crs, places, "geo.txt").values()
     assert place == pytest.approx((46.8427, -91.9938), abs=1e-3)
@@ -69,7 +68,6 @@ def test_positions_in_another_crs_become_degrees():
 
 
 def test_positions_outside_of_their_crs_are_named():
-    pytest.importorskip("pyproj")
     with pytest.raises(BadSurvey, match=r"geo.txt: EPSG:999999 is no CRS"):
         degrees("EPSG:999999", parse_geo("EPSG:999999\nDJI_0001.JPG 1 2\n", "geo.txt", PHOTOS)[1], "geo.txt")
     crs, places = parse_geo("EPSG:32615\nDJI_0001.JPG 500000 5000000\nDJI_0002.JPG 5e30 5e30\n", "geo.txt", PHOTOS)

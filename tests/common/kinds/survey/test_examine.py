@@ -165,7 +165,6 @@ def test_the_crs_reaches_the_jobs_as_pyproj_reads_it(tmp_path):
 
 @pytest.mark.parametrize(("crs", "words"), [("EPSG:4326", "is not projected"), ("EPSG:2263", "counts in US survey foot")])
 def test_results_are_in_metres(tmp_path, crs, words):
-    pytest.importorskip("pyproj")
     assert words in refused(folder(tmp_path), crs=crs).sentence
 
 
